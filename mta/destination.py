@@ -1,0 +1,71 @@
+"""
+Where a recipient's message goes: next hop, route, hosts, site.
+
+Owns: these values and the spelling of a next hop.
+Never: decides one (that is `mta/routing/`) or connects to one (`mta/delivery/`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Transport(Enum):
+    """The kinds of next hop; the value is the scheme of its URL."""
+
+    MX = "mx"
+    SMTP = "smtp"
+    MAILDIR = "maildir"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """
+    One next hop of the configuration.
+
+    ``mx:`` (the recipient's own domain) or ``mx:DOMAIN``; ``smtp://host:port``; ``maildir:PATH``, where PATH may hold
+    ``{user}`` and ``{domain}``; ``discard:``. `target` is the domain, the host or the path; `port` is for SMTP.
+    """
+
+    transport: Transport
+    target: str = ""
+    port: int = 25
+
+    def __str__(self) -> str:
+        if self.transport is Transport.SMTP:
+            host = f"[{self.target}]" if ":" in self.target else self.target
+            return f"smtp://{host}:{self.port}"
+        return f"{self.transport.value}:{self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A next hop and the rule that chose it: "route 2 (etc/mta.toml:41)", "local domain", "MX lookup"."""
+
+    next_hop: NextHop
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A mail host: `name` as in the MX record, or an IP address; `preference` 0 where there is no MX record."""
+
+    name: str
+    port: int = 25
+    preference: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """
+    A next hop made concrete.
+
+    `site` names the set of hosts, the same for all domains that share it: limits and connections belong to it. `hosts`
+    come in preference groups, lowest first; the order inside a group is chosen at each attempt. Empty for mailboxes.
+    """
+
+    next_hop: NextHop
+    site: str
+    hosts: tuple[Host, ...] = ()

@@ -1,0 +1,118 @@
+"""
+A message in the queue as the queue manager, the spool and the delivery agents see it.
+
+Owns: the states of a recipient, the entry, and what one round of attempts reports back to the spool.
+Never: holds large content; `content` is filled only for small messages fresh from the server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from mta.address import Address
+from mta.destination import Destination
+from mta.envelope import Body, Envelope, Origin
+from mta.events import Event
+from mta.interfaces import IContent
+
+
+class State(Enum):
+    """The state of a recipient in the spool; the last four are final."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    QUARANTINED = "quarantined"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    DISCARDED = "discarded"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset((State.DELIVERED, State.BOUNCED, State.EXPIRED, State.DISCARDED))
+
+
+@dataclass(slots=True)
+class QueuedRecipient:
+    """A recipient that is due: how often it was tried, and when it is due in seconds since 1970."""
+
+    address: Address
+    attempts: int = 0
+    due: float = 0.0
+
+
+@dataclass(slots=True)
+class Entry:
+    """
+    A claimed message with its due recipients.
+
+    `message` is the queue id, `arrived` in seconds since 1970, `size` in octets, `total` the number of recipients it
+    was accepted for. `content` is the whole content where it is small and at hand, else None: ask the spool.
+    """
+
+    message: int
+    arrived: float
+    sender: Address | None
+    size: int
+    body: Body
+    recipients: list[QueuedRecipient]
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """
+    One transaction for a delivery agent: a message, the recipients that share a destination, and the content.
+
+    An agent answers with one outcome for each of `recipients`, by address.
+    """
+
+    message: int
+    arrived: float
+    sender: Address | None
+    recipients: tuple[Address, ...]
+    body: Body
+    content: IContent
+    destination: Destination
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The new state of one recipient. `due` (seconds since 1970) and `last_reply` matter where it stays queued."""
+
+    address: Address
+    state: State
+    due: float = 0.0
+    last_reply: str = ""
+    counts: bool = True  # whether this was an attempt; waiting for a dead site is none
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message that we make ourselves, small enough to be held in memory: a bounce."""
+
+    message: int
+    arrived: float
+    envelope: Envelope
+    origin: Origin
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """
+    What the spool records for one message in one transaction.
+
+    `keep_claim`: other recipients of the message are still being worked on. `bounce` becomes a message of its own,
+    unclaimed and due at once, in the same transaction: a crash can't lose it or send it twice.
+    """
+
+    message: int
+    results: tuple[Result, ...]
+    events: tuple[Event, ...]
+    keep_claim: bool = False
+    bounce: NewMessage | None = None

@@ -1,0 +1,90 @@
+"""
+The events of a message's life: declared once here, written to the spool and to the log, printed by `mta trace`.
+
+Owns: the kinds of event, what each means and which fields it carries.
+Never: writes one down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+Detail = Mapping[str, str | int | float | None]
+
+
+class Kind(Enum):
+    """Kinds of event; the terminal ones end a recipient, and each recipient gets exactly one of them."""
+
+    ACCEPTED = "accepted"
+    ROUTED = "routed"
+    DEFERRED = "deferred"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    DISCARDED = "discarded"
+    HELD = "held"
+    RELEASED = "released"
+    RETRIED = "retried"
+    CRASHED = "crashed"
+    QUARANTINED = "quarantined"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset((Kind.DELIVERED, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED))
+
+# kind -> (what it means, the fields of its detail)
+MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        Kind.ACCEPTED: (
+            "The message is durable in the spool and was acknowledged.",
+            ("client", "helo", "listener", "protocol", "sender", "size", "recipients"),
+        ),
+        Kind.ROUTED: ("A next hop was chosen for the recipient by a rule.", ("rule", "next_hop", "site")),
+        Kind.DEFERRED: (
+            "It will be tried again when `due`; attempt 0: nobody was asked, its site is known not to answer.",
+            ("attempt", "reason", "host", "phase", "reply", "code", "due"),
+        ),
+        Kind.DELIVERED: ("A next hop or a mailbox took it.", ("attempt", "host", "reply", "delay")),
+        Kind.BOUNCED: (
+            "It failed for good; `dsn` is the report's queue id.",
+            ("attempt", "reason", "host", "phase", "reply", "code", "dsn"),
+        ),
+        Kind.EXPIRED: (
+            "Its lifetime ended after a last attempt; `dsn` as in bounced.",
+            ("attempt", "reason", "host", "phase", "reply", "code", "dsn"),
+        ),
+        Kind.DISCARDED: ("An operator or a rule dropped it, and nobody is told.", ("by", "reason")),
+        Kind.HELD: ("An operator or a rule stopped its delivery until it is released.", ("by", "reason")),
+        Kind.RELEASED: ("A held recipient may be delivered again.", ("by",)),
+        Kind.RETRIED: ("An operator asked for an attempt at once.", ("by",)),
+        Kind.CRASHED: (
+            "Handling the message raised an exception of ours; it is tried again later.",
+            ("reason", "crashes"),
+        ),
+        Kind.QUARANTINED: (
+            "The message can't be read or crashed us three times; it is kept, and needs a person.",
+            ("reason",),
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """
+    One event: `at` in seconds since 1970, `recipient` None where it speaks of the whole message.
+
+    `detail` holds the fields of `MEANINGS` that are known; a raw reply stands in `reply`.
+    """
+
+    message: int
+    at: float
+    kind: Kind
+    recipient: str | None = None
+    detail: Detail = field(default_factory=dict)

@@ -1,0 +1,182 @@
+"""
+The contracts between the rooms: siblings of layer 3 know each other by these alone.
+
+Each has a set of contract tests (`tests/contracts/`) that every implementation and every fake passes.
+"""
+
+# mypy: disable-error-code="empty-body, misc"
+# (the methods of an Interface have no `self` and no body)
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from twisted.internet.defer import Deferred
+
+    from mta.address import Address
+    from mta.destination import Destination, NextHop
+    from mta.entry import Delivery, Entry, Report
+    from mta.envelope import Envelope, Origin
+    from mta.lookup import Answer
+    from mta.outcome import Deferral, Failure, Outcome
+    from mta.selection import Selection
+
+    Changed = list[tuple[int, str]]
+
+
+class IContent(Interface):
+    """The content of a message as it stands in the spool: lines end in CRLF, no dot-stuffing."""
+
+    size: int = Attribute("Octets in all.")
+
+    def whole() -> bytes | None:
+        """All of it where it is small and at hand, without waiting; else None, and `chunk` has it."""
+
+    def chunk(index: int) -> Deferred[bytes]:
+        """The bytes of chunk `index` (from 0, at most 256 KiB each), b"" behind the last one.
+
+        Fails with `mta.spool.SpoolError` where the chunk can't be read.
+        """
+
+
+class IReceiving(Interface):
+    """One message on its way into the spool; nothing of it is visible before `commit` has succeeded."""
+
+    size: int = Attribute("Octets written so far.")
+
+    def write(data: bytes) -> Deferred[None] | None:
+        """Take the next bytes of content.
+
+        Returns None, or a Deferred when too much waits for the disk: write no more until it fires (it fires with None,
+        also after a fault: `commit` reports it).
+        """
+
+    def commit(envelope: Envelope, origin: Origin, now: float, claim: bool) -> Deferred[Entry]:
+        """Make it durable, in one transaction with its `accepted` event.
+
+        `now` is seconds since 1970; `claim` True claims it for this worker. The `Entry` has `content` filled where the
+        message is small; the Deferred fires only after the fsync. It fails with `SpoolError`: then nothing is stored.
+        """
+
+    def abort() -> None:
+        """Forget it. Harmless after `commit` and when called twice."""
+
+
+class ISpool(Interface):
+    """
+    The durable queue. Every Deferred fires after the transaction is on disk.
+
+    All fail with `mta.spool.SpoolError` (full, unreadable, closed): the caller answers 451 or tries later.
+    """
+
+    def receive(message: int) -> IReceiving:
+        """Begin a new message with queue id `message`."""
+
+    def content(entry: Entry) -> IContent:
+        """The content of a claimed message."""
+
+    def claim(now: float, limit: int) -> Deferred[list[Entry]]:
+        """Claim up to `limit` messages with a recipient due at `now`, earliest first, with their due recipients.
+
+        A row that can't be read is put into quarantine with the reason instead.
+        """
+
+    def next_due() -> Deferred[float | None]:
+        """The time (seconds since 1970) the next unclaimed message is due, or None."""
+
+    def record(report: Report) -> Deferred[None]:
+        """Write a `Report`; a message whose recipients are all finished is removed, its events stay.
+
+        What happened is a fact: a recipient that an operator held or discarded during the attempt is finished all the
+        same when it was delivered or refused; where it was deferred, the operator's word counts.
+        """
+
+    def record_all(reports: Iterable[Report]) -> Deferred[None]:
+        """Write many in one transaction."""
+
+    def crashed(message: int, reason: str, now: float, due: float) -> Deferred[bool]:
+        """Count an exception of ours; release the claim until `due`, or quarantine the message at the third.
+
+        True when it is now in quarantine.
+        """
+
+    def largest_id() -> Deferred[int]:
+        """The largest queue id ever used here, 0 for none."""
+
+    def hold(selection: Selection, by: str, now: float) -> Deferred[Changed]:
+        """Hold the queued recipients that `selection` matches; which (message, address text) pairs changed."""
+
+    def unhold(selection: Selection, by: str, now: float) -> Deferred[Changed]:
+        """Release held recipients, due at once."""
+
+    def retry(selection: Selection, by: str, now: float) -> Deferred[Changed]:
+        """Make queued recipients due at once."""
+
+    def discard(selection: Selection, by: str, now: float) -> Deferred[Changed]:
+        """Drop queued, held and quarantined recipients for good, with an event."""
+
+    def prune(before: float) -> Deferred[int]:
+        """Forget the events of finished messages older than `before` (seconds since 1970); how many were forgotten."""
+
+    def close() -> Deferred[None]:
+        """Finish what is under way, give back this worker's claims and close."""
+
+
+class IResolver(Interface):
+    """Asks the DNS."""
+
+    def lookup(name: str, kind: str) -> Deferred[Answer]:
+        """Ask for `name` and record type `kind` ("MX", "A", "AAAA", "CNAME", "TXT", "PTR", "TLSA").
+
+        It never fails: trouble is `Status.COULD_NOT_ASK` with a reason.
+        """
+
+
+class IDeliveryAgent(Interface):
+    """A way a message can leave."""
+
+    def deliver(delivery: Delivery) -> Deferred[Mapping[Address, Outcome]]:
+        """Try one transaction: one outcome for each recipient.
+
+        It does not fail on trouble with the peer or the mailbox: that is an outcome. A failure is a bug, and the queue
+        manager defers.
+        """
+
+    def stop() -> Deferred[None]:
+        """Close idle connections at once; those in use close when their transaction ends."""
+
+
+class IDestinations(Interface):
+    """Turns a next hop into hosts."""
+
+    def locate(
+        next_hop: NextHop, domain: str
+    ) -> Destination | Deferral | Failure | Deferred[Destination | Deferral | Failure]:
+        """The destination for a recipient at `domain` whose route is `next_hop`.
+
+        Or why there is none: null MX, no such domain, a loop (`Failure`), the DNS can't say (`Deferral`).
+        """
+
+
+class IQueue(Interface):
+    """What the server and the operator's commands need of the queue manager."""
+
+    def new_id() -> int:
+        """A queue id for a message that begins to arrive."""
+
+    def wants_claim() -> bool:
+        """Whether there is room in the active window for one more: what `IReceiving.commit` takes as `claim`."""
+
+    def accepted(entry: Entry, claimed: bool) -> None:
+        """A message was committed: deliver it now, or, where it was not claimed, when there is room."""
+
+    def withdraw(pairs: Iterable[tuple[int, str]]) -> None:
+        """The spool changed these (message, address text) pairs: drop those that wait in the window."""
+
+    def due_changed() -> None:
+        """Something in the spool is due earlier than thought: look again."""
