@@ -1,0 +1,68 @@
+"""
+Check what the configuration needs of the machine, for `mta check` and before a start.
+
+Owns: what can be told by looking: directories, the system's resolvers, the length of a socket's path.
+Never: creates, binds or connects anything; asks the DNS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mta.config.schema import Config
+
+_RESOLV_CONF = Path("/etc/resolv.conf")
+# unix(7): sun_path has 108 octets, the last one a NUL.
+_MAX_SOCKET_PATH = 107
+
+
+def problems(config: Config, resolv_conf: Path = _RESOLV_CONF) -> list[str]:
+    """All that would keep a daemon with this configuration from working here, each as ``file: key: message``."""
+    found = [*_state(config), *_control(config), *_resolvers(config, resolv_conf)]
+    return [f"{config.source}: {problem}" for problem in found]
+
+
+def _state(config: Config) -> Iterator[str]:
+    trouble = _trouble_with(config.state_dir)
+    if trouble:
+        yield f"state_dir: {trouble}"
+        return
+    if config.log_path and (trouble := _trouble_with(config.log_path.parent)):
+        yield f"log.file: {trouble}"
+    if trouble := _trouble_with(config.control_path.parent):
+        yield f"control.socket: {trouble}"
+
+
+def _trouble_with(directory: Path) -> str:
+    """Why files can't be made in a directory, which need not exist yet; "" where they can."""
+    existing = directory.absolute()
+    try:
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            return f"{existing} is not a directory"
+    except OSError as error:
+        return f"cannot look at {existing}: {error.strerror}"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return f"no permission to write in {existing}"
+    return ""
+
+
+def _control(config: Config) -> Iterator[str]:
+    path = config.control_path.absolute()
+    length = len(os.fsencode(path))
+    if length > _MAX_SOCKET_PATH:
+        yield f"control.socket: {path} has {length} octets of at most {_MAX_SOCKET_PATH}; shorten state_dir"
+
+
+def _resolvers(config: Config, path: Path) -> Iterator[str]:
+    if config.dns.servers:
+        return
+    try:
+        path.read_bytes()
+    except FileNotFoundError:
+        return  # resolv.conf(5): then the server is on this machine
+    except OSError as error:
+        yield f"dns.servers: is empty, and {path} cannot be read: {error.strerror}"

@@ -1,0 +1,106 @@
+"""
+Compare options with one another.
+
+Owns: what must hold between options that are each right for themselves.
+Never: looks outside the configuration (`mta/config/checking.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator
+
+from mta.config.lines import Location
+from mta.config.schema import Settings
+from mta.routing.patterns import FirstMatch
+
+Conflict = tuple[Location, str]
+
+
+def conflicts(settings: Settings, invalid: Container[str]) -> Iterator[Conflict]:
+    """
+    What contradicts itself, each with the location to blame.
+
+    `invalid` are keys such as "queue.lifetime" whose values were wrong and have been replaced by their defaults: no
+    comparison with them is made.
+    """
+    for keys, compare in _COMPARISONS:
+        if not any(key in invalid for key in keys):
+            yield from compare(settings)
+
+
+def _listeners(settings: Settings) -> Iterator[Conflict]:
+    if not settings.listeners:
+        yield ("listener",), "there is none; without a [[listener]] no mail comes in"
+    for key in ("name", "endpoint"):
+        seen: dict[str, int] = {}
+        for number, listener in enumerate(settings.listeners):
+            value = getattr(listener, key)
+            first = seen.setdefault(value, number)
+            if first != number:
+                yield ("listener", number, key), f'"{value}" is that of listener {first + 1} already'
+
+
+def _domains(settings: Settings) -> Iterator[Conflict]:
+    local = set(settings.local.domains)
+    for number, domain in enumerate(settings.relay.domains):
+        if domain in local:
+            yield ("relay", "domains", number), f'"{domain}" is in local.domains too; a domain is one or the other'
+
+
+def _users(settings: Settings) -> Iterator[Conflict]:
+    for number, user in enumerate(settings.local.users):
+        domain = user.rpartition("@")[2] if "@" in user else None
+        if domain is not None and domain not in settings.local.domains:
+            yield ("local", "users", number), f'"{user}" is at a domain that is not in local.domains'
+
+
+def _maildir(settings: Settings) -> Iterator[Conflict]:
+    users = settings.local.users
+    if (len(users) > 1 or "*" in users) and "{user}" not in settings.local.maildir:
+        yield ("local", "maildir"), "has no {user}: the mail of all users would go into one Maildir"
+
+
+def _routes(settings: Settings) -> Iterator[Conflict]:
+    first = FirstMatch(route.recipients for route in settings.routes)
+    for number, route in enumerate(settings.routes):
+        for index, pattern in enumerate(route.recipients):
+            earlier = first.covering(pattern)
+            if earlier is not None and earlier < number:
+                reason = f'"{pattern}" never matches: route {earlier + 1} comes first and has all of it'
+                yield ("route", number, "recipients", index), reason
+
+
+def _lifetimes(settings: Settings) -> Iterator[Conflict]:
+    queue = settings.queue
+    for key in ("lifetime", "bounce_lifetime"):
+        if getattr(queue, key) <= queue.retry[0]:
+            yield ("queue", key), "must be longer than the first wait of queue.retry, or nothing is ever tried again"
+
+
+def _dead_sites(settings: Settings) -> Iterator[Conflict]:
+    if settings.queue.dead_initial > settings.queue.dead_maximum:
+        yield ("queue", "dead_initial"), "must not be longer than queue.dead_maximum"
+
+
+def _connections(settings: Settings) -> Iterator[Conflict]:
+    if settings.queue.site_connections_initial > settings.queue.site_connections:
+        yield ("queue", "site_connections_initial"), "must not be more than queue.site_connections"
+
+
+def _errors(settings: Settings) -> Iterator[Conflict]:
+    if settings.limits.errors_hard < settings.limits.errors_soft:
+        yield ("limits", "errors_hard"), "must not be less than limits.errors_soft"
+
+
+# Each comparison with the keys that it reads.
+_COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflict]]], ...] = (
+    (("listener",), _listeners),
+    (("local.domains", "relay.domains"), _domains),
+    (("local.domains", "local.users"), _users),
+    (("local.maildir", "local.users"), _maildir),
+    (("route",), _routes),
+    (("queue.retry", "queue.lifetime", "queue.bounce_lifetime"), _lifetimes),
+    (("queue.dead_initial", "queue.dead_maximum"), _dead_sites),
+    (("queue.site_connections_initial", "queue.site_connections"), _connections),
+    (("limits.errors_soft", "limits.errors_hard"), _errors),
+)

@@ -1,0 +1,243 @@
+"""
+The kinds of value that options have.
+
+Owns: reading each from its text into the value the program uses, and saying what is wrong with it.
+Never: knows which option uses it.
+Fails: ValueError with a sentence; pydantic collects them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from mta.address import AddressError, parse_address, parse_domain
+from mta.config.units import parse_duration, parse_size
+from mta.destination import NextHop
+from mta.routing.next_hops import check_template, parse_next_hop
+from mta.routing.patterns import Pattern, parse_pattern
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MODE = re.compile(r"0?[0-7]{3}")
+_ENDPOINT = re.compile(r"([A-Za-z0-9]+):.")
+# An address whose port can be told from it: in brackets, or without colons.
+_SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*)\]|([^:]+))(?::(.*))?")
+_SERVED_ROLES = ("mx", "relay")
+_PLANNED_ROLES = ("submission", "lmtp")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text in quotes, not {value!r}")
+    return value
+
+
+def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not items:
+        raise ValueError("must not be empty")
+    return items
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than 0s")
+    return seconds
+
+
+def _domain(text: str) -> str:
+    try:
+        return parse_domain(text)
+    except AddressError as error:
+        raise ValueError(f'"{text}": {error}') from None
+
+
+def _host_name(text: str) -> str:
+    name = _domain(text)
+    if name.startswith("[") or name.rpartition(".")[2].isdigit():
+        raise ValueError(f'"{text}" is an address; write the name that others find in the DNS')
+    return name
+
+
+def _host_name_or_nothing(text: str) -> str:
+    return _host_name(text) if text else ""
+
+
+def _domain_pattern(text: str) -> str:
+    if text == "*":
+        return text
+    if text.startswith("*."):
+        raise ValueError(f'"{text}": for all domains below one write "{text[1:]}"')
+    below = "." if text.startswith(".") else ""
+    return below + _domain(text.removeprefix("."))
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        pass
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f'"{text}" is not a network; write it as "192.0.2.0/24" or "2001:db8::/32"') from None
+    raise ValueError(f'"{text}" has bits behind its prefix; did you mean "{network}"?')
+
+
+def _address(text: str) -> str:
+    if text:
+        try:
+            parse_address(text)
+        except AddressError as error:
+            raise ValueError(f'"{text}": {error}') from None
+    return text
+
+
+def _user(text: str) -> str:
+    """A user or an address in lower case, without quoting: as policy compares it."""
+    if text == "*":
+        return text
+    try:
+        address = parse_address(text if "@" in text else f"{text}@local.invalid")
+    except AddressError as error:
+        raise ValueError(f'"{text}": {error}') from None
+    if "*" in address.local:
+        raise ValueError(f'"{text}": a star stands alone and means anyone')
+    local = address.local.lower()
+    return f"{local}@{address.domain}" if "@" in text else local
+
+
+def _ip_or_nothing(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text)) if text else ""
+    except ValueError:
+        raise ValueError(f'"{text}" is not an IP address') from None
+
+
+def _server(value: object) -> tuple[str, int]:
+    """A resolver: "192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"."""
+    text = _text(value)
+    found = _SERVER.fullmatch(text)
+    host, port = (found[1] or found[2], found[3]) if found else (text, None)
+    try:
+        address = str(ipaddress.ip_address(host))
+    except ValueError:
+        address = ""
+    if not address or (port is not None and not _is_port(port)):
+        raise ValueError(f'"{text}" is not IP, IP:PORT or [IPv6]:PORT')
+    return address, 53 if port is None else int(port)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f'"{text}" is not a name; use up to 64 letters, digits, ".", "_" and "-"')
+    return text
+
+
+def _endpoint(text: str) -> str:
+    """The form of a Twisted endpoint; TCP more closely, since that is where the mistakes are made."""
+    found = _ENDPOINT.match(text)
+    if not found:
+        raise ValueError(f'"{text}" is not an endpoint; write it as "tcp:25" or "tcp:2525:interface=127.0.0.1"')
+    if found[1] in ("tcp", "tcp6"):
+        _check_tcp(text)
+    return text
+
+
+def _check_tcp(text: str) -> None:
+    # A backslash quotes a colon in Twisted's syntax, and IPv6 addresses are full of them.
+    first, *others = re.split(r"(?<!\\):", text)[1:]
+    port = first.removeprefix("port=")
+    if port != "0" and not _is_port(port):  # 0: any free one, for tests
+        raise ValueError(f'"{text}" has no port from 0 to 65535 behind "tcp:"')
+    for other in others:
+        if "=" not in other:
+            raise ValueError(
+                f'"{text}": "{other}" is not NAME=VALUE; the colons of an IPv6 address need a backslash each: '
+                r"'tcp:25:interface=\:\:1', in single quotes"
+            )
+
+
+def _role(text: str) -> str:
+    if text in _PLANNED_ROLES:
+        raise ValueError(f'role "{text}" is not supported yet; {" and ".join(_SERVED_ROLES)} are')
+    if text not in _SERVED_ROLES:
+        near = difflib.get_close_matches(text, _SERVED_ROLES, 1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'"{text}" is not a role; {", ".join(_SERVED_ROLES + _PLANNED_ROLES)} are{hint}')
+    return text
+
+
+def _workers(number: int) -> int:
+    if number != 1:
+        raise ValueError("more than one worker is not supported yet; set it to 1")
+    return number
+
+
+def _mode(value: object) -> int:
+    text = _text(value)
+    if not _MODE.fullmatch(text):
+        raise ValueError(f'"{text}" is not the mode of a file, such as "0600" or "0660"')
+    return int(text, 8)
+
+
+def _below_state(text: str) -> str:
+    path = PurePosixPath(text)
+    if not text or "\0" in text or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f'"{text}" must be a path below state_dir, without a leading "/" and without ".."')
+    return text
+
+
+def _log_file(text: str) -> str:
+    return text if text == "-" else _below_state(text)
+
+
+def _path(value: object) -> Path:
+    text = _text(value)
+    if not text or "\0" in text:
+        raise ValueError("must be the path of a directory")
+    return Path(text)
+
+
+def _parse_next_hop(value: object) -> NextHop:
+    return parse_next_hop(_text(value))
+
+
+def _parse_pattern(value: object) -> Pattern:
+    return parse_pattern(_text(value))
+
+
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+Durations = Annotated[tuple[PositiveDuration, ...], AfterValidator(_not_empty)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Domain = Annotated[str, AfterValidator(_domain)]
+HostName = Annotated[str, AfterValidator(_host_name)]
+OptionalHostName = Annotated[str, AfterValidator(_host_name_or_nothing)]
+DomainPattern = Annotated[str, AfterValidator(_domain_pattern)]
+Network = Annotated[str, AfterValidator(_network)]
+OptionalMailbox = Annotated[str, AfterValidator(_address)]
+User = Annotated[str, AfterValidator(_user)]
+OptionalIP = Annotated[str, AfterValidator(_ip_or_nothing)]
+Server = Annotated[tuple[str, int], BeforeValidator(_server)]
+Name = Annotated[str, AfterValidator(_name)]
+EndpointText = Annotated[str, AfterValidator(_endpoint)]
+Role = Annotated[str, AfterValidator(_role)]
+Workers = Annotated[int, AfterValidator(_workers)]
+Mode = Annotated[int, BeforeValidator(_mode)]
+BelowState = Annotated[str, AfterValidator(_below_state)]
+LogFile = Annotated[str, AfterValidator(_log_file)]
+Directory = Annotated[Path, BeforeValidator(_path)]
+MaildirTemplate = Annotated[str, AfterValidator(check_template)]
+Hop = Annotated[NextHop, BeforeValidator(_parse_next_hop)]
+RecipientPattern = Annotated[Pattern, BeforeValidator(_parse_pattern)]
+RecipientPatterns = Annotated[tuple[RecipientPattern, ...], AfterValidator(_not_empty)]

@@ -1,0 +1,117 @@
+"""
+Read the configuration.
+
+Owns: the way from a file to a `Config`, and the list of all that is wrong with it.
+Never: looks at anything the file names, secrets from the environment apart.
+Fails: `ConfigError`, with every problem of the file at once.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mta.config.consistency import conflicts
+from mta.config.environment import Substitution
+from mta.config.lines import LineIndex, Location
+from mta.config.messages import sentence, spelled_key
+from mta.config.schema import Config, Settings
+
+_TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$")
+_TOML_END = " (at end of document)"
+
+
+class ConfigError(Exception):
+    """A configuration that can't be used; `problems` are lines such as ``etc/mta.toml:7: queue.retry: must be ...``."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration in a file. Raises `ConfigError`."""
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot read the configuration: {error.strerror or error}"]) from None
+    try:
+        text = octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}:{line}: is not UTF-8 text"]) from None
+    return parse(text, str(path), environ)
+
+
+def parse(text: str, source: str, environ: Mapping[str, str]) -> Config:
+    """The configuration in a text; `source` names it in problems and rules. Raises `ConfigError`."""
+    text = text.replace("\r\n", "\n")
+    environment = Substitution(environ)
+    try:
+        data = environment.apply(tomllib.loads(text))
+        lines = LineIndex(text)
+    except ValueError as error:  # also what `int` says to a number of 5000 digits
+        raise ConfigError([_syntax_problem(text, source, str(error))]) from None
+    except RecursionError:
+        raise ConfigError([f"{source}: lists or tables are nested too deeply"]) from None
+    # An option whose reference could not be replaced has its problem already.
+    found = environment.problems + [
+        problem for problem in _problems(data) if not any(problem[0] == where for where, _ in environment.problems)
+    ]
+    if found:
+        placed = sorted((lines.find(where), where, environment.hide(where, what)) for where, what in found)
+        raise ConfigError(_printable(f"{source}:{line}: {spelled_key(where)}: {what}") for line, where, what in placed)
+    route_lines = tuple(lines.find(("route", number)) for number in range(len(data.get("route", ()))))
+    return Config.model_validate({**data, "source": source, "route_lines": route_lines})
+
+
+def _syntax_problem(text: str, source: str, message: str) -> str:
+    """TOML that can't be read at all: `tomllib` stops at the first fault."""
+    reason, place = message, ""
+    if found := _TOML_PLACE.search(message):
+        reason, place = message[: found.start()], f":{found[1]}"
+    elif message.endswith(_TOML_END):
+        reason, place = f"{message.removesuffix(_TOML_END)} at the end of the file", f":{len(text.splitlines()) or 1}"
+    return f"{source}{place}: {reason[0].lower()}{reason[1:]}"
+
+
+def _printable(text: str) -> str:
+    """The text on one line, whatever a value in it holds."""
+    return "".join(item if item.isprintable() else item.encode("unicode_escape").decode("ascii") for item in text)
+
+
+def _problems(data: dict[str, Any]) -> list[tuple[Location, str]]:
+    """All that is wrong with the values, each alone and with one another."""
+    try:
+        return list(conflicts(Settings.model_validate(data), ()))
+    except ValidationError as error:
+        problems = [(detail["loc"], sentence(detail)) for detail in error.errors()]
+    # The options that are right are compared with one another all the same, so that everything is said at once.
+    invalid = {_option(location) for location, _ in problems}
+    repaired = {"hostname": "repaired.invalid", **_without(data, invalid)}
+    names = {".".join(keys) for keys in invalid}
+    return problems + list(conflicts(Settings.model_validate(repaired), names))
+
+
+def _option(location: Location) -> tuple[str, ...]:
+    """The option that a location is in: all of it up to the first number."""
+    keys: tuple[str, ...] = ()
+    for part in location:
+        if isinstance(part, int):
+            break
+        keys = (*keys, part)
+    return keys
+
+
+def _without(data: dict[str, Any], options: set[tuple[str, ...]], path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The data without some of its options."""
+    return {
+        key: _without(value, options, (*path, key)) if isinstance(value, dict) else value
+        for key, value in data.items()
+        if (*path, key) not in options
+    }

@@ -1,0 +1,186 @@
+"""
+Options of how mail comes in.
+
+Owns: the tables [[listener]], [relay], [local], [limits] and [content].
+Never: compares one option with another (`mta/config/consistency.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mta.config.fields import (
+    Count,
+    Domain,
+    DomainPattern,
+    Duration,
+    EndpointText,
+    MaildirTemplate,
+    Name,
+    Network,
+    PositiveDuration,
+    Role,
+    Size,
+    User,
+)
+from mta.config.option import REQUIRED, Table, option
+
+
+class Listener(Table):
+    """Where mail comes in; at least one."""
+
+    name: Name = option(
+        REQUIRED, "The name of the listener in the log and in the events of a message.", unit="text", sample="relay"
+    )
+    endpoint: EndpointText = option(
+        REQUIRED,
+        "Where it listens, in Twisted's syntax for server endpoints.",
+        unit="endpoint",
+        sample="tcp:2525:interface=127.0.0.1",
+    )
+    role: Role = option(
+        REQUIRED,
+        'Whom it serves: "mx" the Internet, "relay" our own hosts; "submission" and "lmtp" are not supported yet.',
+        unit='"mx", "relay"',
+        sample="mx",
+    )
+
+
+class Relay(Table):
+    """Who may send where through this host."""
+
+    networks: tuple[Network, ...] = option(
+        ("127.0.0.0/8", "::1/128"),
+        "The networks whose clients may send anywhere without authentication.",
+        unit="list of networks",
+        source="Postfix mynetworks, loopback only",
+    )
+    domains: tuple[DomainPattern, ...] = option(
+        (),
+        'The domains that anyone may send to through this host: "example.org", ".example.org" for all below it, or "*"'
+        " for all, which makes an open relay.",
+        unit="list of domains",
+        source="Postfix relay_domains, empty",
+    )
+
+
+class Local(Table):
+    """Which domains and users are delivered here."""
+
+    domains: tuple[Domain, ...] = option(
+        (),
+        "The domains whose mail is delivered to Maildirs here.",
+        unit="list of domains",
+        source="nothing is local until it is named",
+        sample=("example.org",),
+    )
+    users: tuple[User, ...] = option(
+        (),
+        'Who has a mailbox: "alice" at every local domain, "alice@example.org" at one, "*" anyone; postmaster always'
+        " has one.",
+        unit="list of users",
+        source="nobody until named; RFC 5321 4.5.1 for postmaster",
+        sample=("alice", "bob"),
+    )
+    maildir: MaildirTemplate = option(
+        "mail/{user}/Maildir",
+        "The Maildir of a user, below state_dir; {user} and {domain} stand for the parts of the address.",
+        unit="path",
+        source="one Maildir for each user",
+    )
+
+
+class Limits(Table):
+    """What a client of the server may ask for."""
+
+    connections: Count = option(
+        1000, "How many connections there may be in all.", unit="count", source="Postfix, 100 processes"
+    )
+    connections_per_client: Count = option(
+        50,
+        "How many connections one client may have; an IPv6 /64 is one client.",
+        unit="count",
+        source="Postfix smtpd_client_connection_count_limit",
+    )
+    connection_rate: Count = option(
+        300, "How many connections one client may open in a minute.", unit="count per minute", source="mox"
+    )
+    message_size: Annotated[Size, Field(ge=1)] = option(
+        "50MiB",
+        "The largest message that is accepted.",
+        unit="size",
+        source="Exim; RFC 5321 4.5.3.1.7: at least 64 KiB",
+    )
+    recipients: Count = option(
+        1000,
+        "How many recipients a message may have.",
+        unit="count",
+        source="Postfix; RFC 5321 4.5.3.1.8: at least 100",
+    )
+    messages_per_session: Count = option(
+        100, "How many messages a client may send over one connection.", unit="count", source="OpenSMTPD"
+    )
+    command_line: Annotated[int, Field(ge=512, le=65_536)] = option(
+        2048, "The longest command line.", unit="octets", source="Postfix; RFC 5321 4.5.3.1.4: at least 512"
+    )
+    text_line: Annotated[int, Field(ge=1000)] = option(
+        2000, "The longest line of a message.", unit="octets", source="twice what RFC 5321 4.5.3.1.6 allows"
+    )
+    idle_timeout: PositiveDuration = option(
+        "300s", "How long a client may stay silent.", unit="duration", source="RFC 5321 4.5.3.2.7: at least 5 minutes"
+    )
+    errors_soft: Count = option(
+        10,
+        "How many errors a client may make before the replies to them are delayed.",
+        unit="count",
+        source="Postfix smtpd_soft_error_limit",
+    )
+    errors_hard: Count = option(
+        20, "After how many errors a client is sent away.", unit="count", source="Postfix smtpd_hard_error_limit"
+    )
+    junk_commands: Count = option(
+        100,
+        "How many commands that lead to no mail a client may send.",
+        unit="count",
+        source="Postfix smtpd_junk_command_limit",
+    )
+    error_delay: Duration = option(
+        "1s", "How long the reply to an error is delayed.", unit="duration", source="Postfix smtpd_error_sleep_time"
+    )
+    hops: Annotated[int, Field(ge=1, le=1000)] = option(
+        50,
+        "How many Received fields a message may have before it counts as looping.",
+        unit="count",
+        source="Postfix hopcount_limit; RFC 5321 6.3 suggests 100",
+    )
+    greet_wait: Duration = option(
+        "0s",
+        "How long the greeting is held back from clients outside relay.networks, to catch those that talk first.",
+        unit="duration",
+        source="Postfix postscreen_greet_wait is 6 s; off here",
+    )
+    free_space_percent: Annotated[int, Field(ge=0, le=90)] = option(
+        10,
+        "How much of the disk must be free for mail to be accepted; at least twice message_size must be in any case.",
+        unit="per cent",
+        source="KumoMTA, 10 %",
+    )
+
+
+class Content(Table):
+    """What is done about malformed content."""
+
+    bare_newlines: Literal["reject", "normalize"] = option(
+        "reject",
+        "What happens to a message with a bare CR or LF; only CRLF.CRLF ever ends one.",
+        unit='"reject", "normalize"',
+        source="Postfix smtpd_forbid_bare_newline; RFC 5321 2.3.8",
+    )
+    normalize_networks: tuple[Network, ...] = option(
+        (),
+        "The networks whose messages are normalised in any case.",
+        unit="list of networks",
+        source="Postfix smtpd_forbid_bare_newline_exclusions; empty here",
+    )

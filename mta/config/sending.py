@@ -1,0 +1,228 @@
+"""
+Options of how mail goes out.
+
+Owns: the tables [[route]], [dns], [queue], [client] and [bounce].
+Never: compares one option with another (`mta/config/consistency.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mta.config.fields import (
+    Count,
+    Duration,
+    Durations,
+    Hop,
+    OptionalHostName,
+    OptionalIP,
+    OptionalMailbox,
+    PositiveDuration,
+    RecipientPatterns,
+    Server,
+    Size,
+)
+from mta.config.option import REQUIRED, Table, option
+
+
+class RouteTable(Table):
+    """Where mail goes: the first rule that matches wins; without one, local domains and the MX lookup decide."""
+
+    recipients: RecipientPatterns = option(
+        REQUIRED,
+        'Whom it is for: "*@example.org", "*@.example.org" for all below it, "alice@example.org", "*" for everyone.',
+        unit="list of patterns",
+        sample=("*@internal.test", "*@.example.net"),
+    )
+    next_hop: Hop = option(
+        REQUIRED,
+        'Where their mail goes: "smtp://HOST:PORT", "mx:", "mx:DOMAIN", "maildir:PATH" or "discard:".',
+        unit="next hop",
+        sample="smtp://127.0.0.1:2501",
+    )
+
+
+class Dns(Table):
+    """How names are looked up."""
+
+    servers: tuple[Server, ...] = option(
+        (),
+        'The resolvers, "IP", "IP:PORT" or "[IPv6]:PORT"; empty means those of /etc/resolv.conf.',
+        unit="list of addresses",
+        source="resolv.conf(5)",
+    )
+    timeout: PositiveDuration = option(
+        "5s", "How long to wait for one server to answer.", unit="duration", source="resolv.conf(5) timeout"
+    )
+    attempts: Annotated[int, Field(ge=1, le=10)] = option(
+        2, "How often the whole list of servers is asked.", unit="count", source="resolv.conf(5) attempts"
+    )
+    cache_size: Annotated[int, Field(ge=0)] = option(
+        10_000, "How many answers are remembered.", unit="count", source="a few megabytes of memory"
+    )
+    negative_ttl: Duration = option(
+        "1h",
+        "The longest that a missing name or record is remembered.",
+        unit="duration",
+        source="RFC 2308 5 recommends at most 1 to 3 hours",
+    )
+
+
+class Queue(Table):
+    """When and how hard delivery is tried."""
+
+    retry: Durations = option(
+        ("5m", "10m", "15m", "30m", "1h", "2h", "4h"),
+        "The waits between attempts; the last one repeats.",
+        unit="list of durations",
+        source="RFC 5321 4.5.4.1: two tries in the first hour, then every 2 to 3 hours",
+    )
+    jitter: Annotated[float, Field(ge=0, lt=1)] = option(
+        0.1,
+        "How far each wait is spread at random, as a fraction of it, so that mail deferred together does not return"
+        " together.",
+        unit="fraction",
+        source="KumoMTA, jittered waits",
+    )
+    lifetime: PositiveDuration = option(
+        "5d",
+        "How long a message is tried before it goes back to its sender.",
+        unit="duration",
+        source="RFC 5321 4.5.4.1: at least 4 to 5 days",
+    )
+    bounce_lifetime: PositiveDuration = option(
+        "1d",
+        "How long a bounce is tried before it is given up.",
+        unit="duration",
+        source="mail that nobody wants to have back",
+    )
+    delay_notice: Duration = option(
+        "4h",
+        "Reserved for when a sender is told of a delay: delay notices come with full DSN support, until then the value"
+        " is only checked.",
+        unit="duration",
+        source="OpenSMTPD, 4 hours",
+    )
+    active_messages: Count = option(
+        20_000, "How many messages are worked on at once.", unit="count", source="Postfix qmgr_message_active_limit"
+    )
+    active_recipients: Count = option(
+        200_000, "How many recipients are worked on at once.", unit="count", source="ten for each active message"
+    )
+    deliveries: Count = option(
+        200,
+        "How many deliveries are under way at once, over all sites.",
+        unit="count",
+        source="Postfix, 100 processes; ours cost less",
+    )
+    site_connections_initial: Count = option(
+        5,
+        "How many connections to a site are open at first.",
+        unit="count",
+        source="Postfix initial_destination_concurrency",
+    )
+    site_connections: Count = option(
+        20,
+        "How many connections to a site there may ever be.",
+        unit="count",
+        source="Postfix default_destination_concurrency_limit",
+    )
+    cohort_failures: Count = option(
+        3,
+        "How many rounds of connections, each of as many as are open, must fail before a site counts as dead.",
+        unit="count",
+        source="between Postfix's failed cohort limit, 1, and a flaky network",
+    )
+    dead_initial: PositiveDuration = option(
+        "60s",
+        "How long a dead site is left alone at first; it doubles.",
+        unit="duration",
+        source="OpenSMTPD, 15 s * n²",
+    )
+    dead_maximum: PositiveDuration = option(
+        "1h", "The longest that a dead site is left alone.", unit="duration", source="OpenSMTPD, 1 hour"
+    )
+    events_keep: Duration = option(
+        "7d", "How long the events of a finished message can be traced.", unit="duration", source="a week of questions"
+    )
+    message_cache: Size = option(
+        "64MiB",
+        "How much content of small messages is kept in memory for their first attempt.",
+        unit="size",
+        source="20,000 active messages of 3 KiB",
+    )
+
+
+class Timeouts(Table):
+    """How long a delivery waits for each step of the dialogue with a peer."""
+
+    connect: PositiveDuration = option(
+        "30s", "The TCP connection.", unit="duration", source="Postfix smtp_connect_timeout"
+    )
+    greeting: PositiveDuration = option("300s", "The greeting.", unit="duration", source="RFC 5321 4.5.3.2.1")
+    hello: PositiveDuration = option(
+        "300s", "The reply to EHLO or HELO.", unit="duration", source="Postfix smtp_helo_timeout"
+    )
+    mail: PositiveDuration = option("300s", "The reply to MAIL.", unit="duration", source="RFC 5321 4.5.3.2.2")
+    rcpt: PositiveDuration = option("300s", "The reply to RCPT.", unit="duration", source="RFC 5321 4.5.3.2.3")
+    data: PositiveDuration = option("120s", "The reply to DATA.", unit="duration", source="RFC 5321 4.5.3.2.4")
+    block: PositiveDuration = option(
+        "180s", "Room for the next block of content.", unit="duration", source="RFC 5321 4.5.3.2.5"
+    )
+    final_dot: PositiveDuration = option(
+        "600s",
+        "The reply to the final dot; giving up early here makes duplicates.",
+        unit="duration",
+        source="RFC 5321 4.5.3.2.6",
+    )
+    rset: PositiveDuration = option("20s", "The reply to RSET.", unit="duration", source="Postfix smtp_rset_timeout")
+    quit: PositiveDuration = option("5s", "The end of the connection after QUIT.", unit="duration", source="KumoMTA")
+    idle: PositiveDuration = option(
+        "5s", "How long an unused connection is kept for the next message.", unit="duration", source="KumoMTA"
+    )
+    lifetime: PositiveDuration = option(
+        "300s",
+        "How long one connection is used for new messages.",
+        unit="duration",
+        source="Postfix smtp_connection_reuse_time_limit",
+    )
+
+
+class Client(Table):
+    """How mail goes out to other hosts."""
+
+    hello: OptionalHostName = option(
+        "", "The name to say in EHLO; empty means hostname.", unit="domain", source="Postfix smtp_helo_name"
+    )
+    source_address: OptionalIP = option(
+        "",
+        "The IP address to send from; empty leaves it to the system.",
+        unit="IP address",
+        source="Postfix smtp_bind_address",
+    )
+    recipients_per_transaction: Count = option(
+        50,
+        "How many recipients of a message are sent at once.",
+        unit="count",
+        source="Postfix smtp_destination_recipient_limit",
+    )
+    messages_per_connection: Count = option(
+        100, "How many messages are sent over one connection.", unit="count", source="OpenSMTPD, KumoMTA"
+    )
+    timeouts: Timeouts = option({})
+
+
+class Bounce(Table):
+    """How undeliverable mail goes back."""
+
+    full_below: Size = option(
+        50_000,
+        "Up to which size a message goes back whole; of a larger one only the headers do.",
+        unit="size",
+        source="Postfix bounce_size_limit",
+    )
+    postmaster: OptionalMailbox = option(
+        "", "Whom bounces come from; empty means postmaster at hostname.", unit="mailbox", source="RFC 5321 4.5.1"
+    )

@@ -1,0 +1,120 @@
+"""
+Read a next hop from its text in the configuration.
+
+Owns: the grammar of ``smtp://``, ``mx:``, ``maildir:`` and ``discard:``, and of Maildir templates.
+Never: checks that a next hop can be reached.
+Fails: ValueError, whose text says what is wrong and how to write it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from pathlib import PurePosixPath
+
+from mta.address import AddressError, parse_domain
+from mta.destination import NextHop, Transport
+
+_PLACEHOLDERS = ("{user}", "{domain}")
+# Planned, and so named apart from what is only misspelled.
+_NOT_YET = ("lmtp", "lmtp+unix", "mbox", "pipe", "https")
+
+
+def parse_next_hop(text: str) -> NextHop:
+    """
+    The next hop that `text` writes; `str()` of the answer is its canonical spelling.
+
+    ``smtp://host``, ``smtp://host:port``, ``smtp://[v6]:port``: that host, without an MX lookup. ``mx:`` and
+    ``mx:domain``: the MX hosts of the recipient's or of the named domain. ``maildir:path``, ``discard:``.
+    """
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.lower()
+    if colon and scheme in _NOT_YET:
+        raise ValueError(f'"{scheme}:" is not supported yet')
+    if not colon or scheme not in {item.value for item in Transport}:
+        raise ValueError(_unknown(text, scheme if colon else ""))
+    transport = Transport(scheme)
+    if transport is Transport.SMTP:
+        return _parse_smtp(text, rest)
+    if transport is Transport.MAILDIR:
+        return NextHop(transport, check_template(rest))
+    if transport is Transport.MX:
+        return NextHop(transport, _domain(text, rest) if rest else "")
+    if rest:
+        raise ValueError(f'"{text}" has something behind "{scheme}:"')
+    return NextHop(transport)
+
+
+def check_template(path: str) -> str:
+    """
+    A Maildir path below the state directory in which ``{user}`` and ``{domain}`` stand for the recipient's parts.
+
+    Returns it; raises ValueError where it is absolute, climbs with ``..`` or has another placeholder.
+    """
+    bare = path
+    for placeholder in _PLACEHOLDERS:
+        bare = bare.replace(placeholder, "x")
+    if not bare or "\0" in bare:
+        raise ValueError("a Maildir needs a path, such as mail/{user}/Maildir")
+    if "{" in bare or "}" in bare:
+        raise ValueError(f'"{path}" has a placeholder other than {{user}} and {{domain}}')
+    if PurePosixPath(bare).is_absolute() or ".." in PurePosixPath(bare).parts:
+        raise ValueError(f'"{path}" must be a path below state_dir, without a leading "/" and without ".."')
+    return path
+
+
+def _unknown(text: str, scheme: str) -> str:
+    known = [item.value for item in Transport]
+    near = difflib.get_close_matches(scheme, known, 1)
+    hint = f'; did you mean "{near[0]}:"?' if near else ""
+    return f'"{text}" is not a next hop; write smtp://HOST:PORT, mx:, mx:DOMAIN, maildir:PATH or discard:{hint}'
+
+
+def _parse_smtp(text: str, rest: str) -> NextHop:
+    if not rest.startswith("//"):
+        raise ValueError(f'"{text}" lacks the slashes of smtp://HOST:PORT')
+    place = rest[2:]
+    if any(character in place for character in "/@?#"):
+        raise ValueError(f'"{text}" must be smtp://HOST:PORT and nothing else')
+    host, port = _split_port(text, place)
+    return NextHop(Transport.SMTP, host, port)
+
+
+def _split_port(text: str, place: str) -> tuple[str, int]:
+    """Host and port, 25 where none is given (RFC 5321 4.5.4.2)."""
+    if place.startswith("["):
+        inside, bracket, tail = place[1:].partition("]")
+        try:
+            host = str(ipaddress.IPv6Address(inside))
+        except ValueError:
+            bracket = ""
+        if not bracket or tail[:1] not in ("", ":"):
+            # Postfix writes [host] to skip the MX lookup; here smtp:// never does one.
+            raise ValueError(f'"{text}" must have an IPv6 address in its brackets, and only that')
+        return host, _port(text, tail)
+    if place.count(":") > 1:
+        raise ValueError(f'"{text}" must have its IPv6 address in brackets: smtp://[2001:db8::1]:25')
+    host, colon, tail = place.partition(":")
+    host = _domain(text, host)
+    if host.rpartition(".")[2].isdigit():  # RFC 1123 2.1: a name never ends in digits alone, so this is an address
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise ValueError(f'"{text}" has neither a host name nor an IPv4 address') from None
+    return host, _port(text, colon + tail)
+
+
+def _port(text: str, tail: str) -> int:
+    if not tail:
+        return 25
+    digits = tail[1:]
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 1 <= int(digits) <= 65535):
+        raise ValueError(f'"{text}" must have a port from 1 to 65535')
+    return int(digits)
+
+
+def _domain(text: str, domain: str) -> str:
+    try:
+        return parse_domain(domain)
+    except AddressError as error:
+        raise ValueError(f'"{text}": {error}') from None

@@ -1,0 +1,50 @@
+"""
+Name the site of a next hop: the set of hosts that share connections and limits.
+
+Owns: the spelling of a site's name.
+Never: looks at preferences; two domains that list the same hosts in another order are one site.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from mta.destination import Host, NextHop, Transport
+
+# Long enough for two or three host names; longer ones would fill a log line and every row of a table.
+MAX_NAME = 80
+
+
+def site_name(hosts: Iterable[Host]) -> str:
+    """
+    The name for a set of mail hosts, in any order: ``mx1.example.org,mx2.example.org``.
+
+    A long set is named by its first host, how many more there are and a hash: ``alt1.aspmx.example+4~1f0c5a...``.
+    """
+    names = sorted({_host_name(host) for host in hosts})
+    joined = ",".join(names)
+    if len(joined) <= MAX_NAME:
+        return joined
+    # 64 bits: nobody can make his own hosts share the limits of another site by searching for a collision.
+    digest = hashlib.sha256(joined.encode("utf-8", "replace")).hexdigest()[:16]
+    return f"{names[0]}+{len(names) - 1}~{digest}"
+
+
+def site_of(next_hop: NextHop) -> str:
+    """
+    The site of a next hop that needs no DNS: ``host:port`` for ``smtp://``, else the name of the transport.
+
+    For ``mx:`` the hosts make the site: `site_name`.
+    """
+    if next_hop.transport is Transport.SMTP:
+        return f"{_bracketed(next_hop.target)}:{next_hop.port}"
+    return str(next_hop.transport.value)
+
+
+def _host_name(host: Host) -> str:
+    return _bracketed(host.name) if host.port == 25 else f"{_bracketed(host.name)}:{host.port}"
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name

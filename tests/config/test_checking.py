@@ -1,0 +1,71 @@
+"""What the configuration needs of the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.config.checking import problems
+from mta.config.loading import parse
+from mta.config.schema import Config
+from tests.config.test_loading import HEAD
+
+
+class CheckingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        # Not trial's own directory, whose path may be too long for a socket.
+        self.root = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.root)
+        self.resolv_conf = self.root / "resolv.conf"
+
+    def config(self, state_dir: Path, text: str = "") -> Config:
+        return parse(f"state_dir = '{state_dir}'\n{HEAD}{text}", "f", {})
+
+    def problems(self, state_dir: Path, text: str = "") -> list[str]:
+        return problems(self.config(state_dir, text), self.resolv_conf)
+
+    def test_nothing_wrong(self) -> None:
+        """A state directory that is there or can be made is fine, and nothing is created by looking."""
+        self.assertEqual([], self.problems(self.root))
+        self.assertEqual([], self.problems(self.root / "not" / "yet"))
+        self.assertEqual([], list(self.root.iterdir()))
+
+    def test_state_dir_is_a_file(self) -> None:
+        """A file where a directory must be is told, also on the way to it."""
+        (self.root / "file").touch()
+        for path in (self.root / "file", self.root / "file" / "var"):
+            self.assertEqual([f"f: state_dir: {self.root / 'file'} is not a directory"], self.problems(path))
+
+    def test_state_dir_is_closed(self) -> None:
+        """A directory in which we may not write is told."""
+        self.patch(os, "access", lambda path, mode: (path, mode) != (self.root, os.W_OK | os.X_OK))  # root may always
+        self.assertEqual([f"f: state_dir: no permission to write in {self.root}"], self.problems(self.root / "var"))
+
+    def test_places_below(self) -> None:
+        """The log and the control socket may stand in directories of their own, if those can be made."""
+        (self.root / "file").touch()
+        text = "[log]\nfile = 'file/log'\n[control]\nsocket = 'file/control'"
+        self.assertEqual(
+            [f"f: {key}: {self.root / 'file'} is not a directory" for key in ("log.file", "control.socket")],
+            self.problems(self.root, text),
+        )
+        self.assertEqual([], self.problems(self.root, "[log]\nfile = 'log/mail'"))
+
+    def test_a_long_socket_path(self) -> None:
+        """A path that no UNIX socket can have is told before the start fails on it (unix(7))."""
+        (found,) = self.problems(self.root / ("x" * 108))
+        self.assertIn("octets of at most 107; shorten state_dir", found)
+
+    def test_resolvers(self) -> None:
+        """The file of the system's resolvers must be readable where it is used; without it the local one is asked."""
+        self.resolv_conf.mkdir()
+        (found,) = self.problems(self.root)
+        self.assertEqual(
+            f"f: dns.servers: is empty, and {self.resolv_conf} cannot be read: Is a directory",
+            found,
+        )
+        self.assertEqual([], self.problems(self.root, "[dns]\nservers = ['192.0.2.1']"))

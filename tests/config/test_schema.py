@@ -1,0 +1,83 @@
+"""The defaults, as shipped."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.config.loading import parse
+from tests.config.test_loading import HEAD
+
+DEFAULTS = {
+    "shutdown_grace": 30.0,
+    "relay": {"networks": ("127.0.0.0/8", "::1/128"), "domains": ()},
+    "local": {"domains": (), "users": (), "maildir": "mail/{user}/Maildir"},
+    "dns": {"servers": (), "timeout": 5.0, "attempts": 2, "cache_size": 10_000, "negative_ttl": 3600.0},
+    "queue": {
+        "retry": (300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0),
+        "jitter": 0.1,
+        "lifetime": 432_000.0,
+        "bounce_lifetime": 86_400.0,
+        "delay_notice": 14_400.0,
+        "active_messages": 20_000,
+        "active_recipients": 200_000,
+        "deliveries": 200,
+        "site_connections_initial": 5,
+        "site_connections": 20,
+        "cohort_failures": 3,
+        "dead_initial": 60.0,
+        "dead_maximum": 3600.0,
+        "events_keep": 604_800.0,
+        "message_cache": 67_108_864,
+    },
+    "limits": {
+        "connections": 1000,
+        "connections_per_client": 50,
+        "connection_rate": 300,
+        "message_size": 52_428_800,
+        "recipients": 1000,
+        "messages_per_session": 100,
+        "command_line": 2048,
+        "text_line": 2000,
+        "idle_timeout": 300.0,
+        "errors_soft": 10,
+        "errors_hard": 20,
+        "junk_commands": 100,
+        "error_delay": 1.0,
+        "hops": 50,
+        "greet_wait": 0.0,
+        "free_space_percent": 10,
+    },
+    "content": {"bare_newlines": "reject", "normalize_networks": ()},
+    "client": {
+        "hello": "",
+        "source_address": "",
+        "recipients_per_transaction": 50,
+        "messages_per_connection": 100,
+        "timeouts": {
+            "connect": 30.0,
+            "greeting": 300.0,
+            "hello": 300.0,
+            "mail": 300.0,
+            "rcpt": 300.0,
+            "data": 120.0,
+            "block": 180.0,
+            "final_dot": 600.0,
+            "rset": 20.0,
+            "quit": 5.0,
+            "idle": 5.0,
+            "lifetime": 300.0,
+        },
+    },
+    "bounce": {"full_below": 50_000, "postmaster": ""},
+    "log": {"format": "text", "file": "-"},
+    "control": {"socket": "control", "mode": 0o600},
+}
+
+
+class DefaultTests(SynchronousTestCase):
+    def test_defaults(self) -> None:
+        """A file with a name and a listener has the defaults that the documentation promises, and only those."""
+        found = parse(HEAD, "f", {}).model_dump()
+        for key in ("hostname", "state_dir", "workers", "listeners", "routes", "source", "route_lines"):
+            del found[key]
+        self.assertEqual(DEFAULTS, found)

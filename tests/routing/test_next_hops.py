@@ -1,0 +1,90 @@
+"""The text of a next hop."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.destination import NextHop, Transport
+from mta.routing.next_hops import check_template, parse_next_hop
+
+GOOD = {
+    "smtp://mail.x.test": NextHop(Transport.SMTP, "mail.x.test", 25),
+    "smtp://Mail.X.test:2501": NextHop(Transport.SMTP, "mail.x.test", 2501),
+    "SMTP://127.0.0.1:1": NextHop(Transport.SMTP, "127.0.0.1", 1),
+    "smtp://[::1]:65535": NextHop(Transport.SMTP, "::1", 65535),
+    "smtp://[2001:DB8:0::1]": NextHop(Transport.SMTP, "2001:db8::1", 25),
+    "mx:": NextHop(Transport.MX),
+    "mx:Relay.X.test": NextHop(Transport.MX, "relay.x.test"),
+    "maildir:mail/{domain}/{user}": NextHop(Transport.MAILDIR, "mail/{domain}/{user}"),
+    "discard:": NextHop(Transport.DISCARD),
+}
+BAD = {
+    "": "is not a next hop",
+    "mail.x.test": "is not a next hop",
+    "mail.x.test:25": "is not a next hop",
+    "stmp://x.test": 'did you mean "smtp:"?',
+    "smtp:x.test": "lacks the slashes",
+    "smtp://": "domain is not a valid name",
+    "smtp://:25": "domain is not a valid name",
+    "smtp://x.test:": "port from 1 to 65535",
+    "smtp://x.test:0": "port from 1 to 65535",
+    "smtp://x.test:65536": "port from 1 to 65535",
+    "smtp://x.test:²": "port from 1 to 65535",
+    "smtp://x.test:-1": "port from 1 to 65535",
+    "smtp://x.test/": "and nothing else",
+    "smtp://user@x.test": "and nothing else",
+    "smtp://2001:db8::1": "IPv6 address in brackets",
+    "smtp://[mail.x.test]": "IPv6 address in its brackets",
+    "smtp://[::1": "IPv6 address in its brackets",
+    "smtp://[::1]25": "IPv6 address in its brackets",
+    "smtp://[::1]:": "port from 1 to 65535",
+    "smtp://999.1.1.1": "neither a host name nor an IPv4 address",
+    "smtp://1.2.3": "neither a host name nor an IPv4 address",
+    "mx://x.test": "domain is not a valid name",
+    "mx:x test": "domain is not a valid name",
+    "maildir:": "needs a path",
+    "maildir:/var/mail/{user}": "below state_dir",
+    "maildir:mail/../../etc": "below state_dir",
+    "maildir:{user}/{home}": "placeholder other than {user} and {domain}",
+    "maildir:{user!r}": "placeholder other than",
+    "maildir:{{user}}": "placeholder other than",
+    "maildir:}{": "placeholder other than",
+    "discard:x": 'has something behind "discard:"',
+    "lmtp://127.0.0.1:24": '"lmtp:" is not supported yet',
+    "lmtp+unix:/run/lmtp": '"lmtp+unix:" is not supported yet',
+    "mbox:x": '"mbox:" is not supported yet',
+    "pipe:x": '"pipe:" is not supported yet',
+    "https://x.test/": '"https:" is not supported yet',
+}
+
+
+class NextHopTests(SynchronousTestCase):
+    def test_good(self) -> None:
+        """Each kind of next hop is read, and its text reads as the same again."""
+        for text, expected in GOOD.items():
+            self.assertEqual(expected, parse_next_hop(text), text)
+            self.assertEqual(expected, parse_next_hop(str(expected)), text)
+
+    def test_bad(self) -> None:
+        """What is no next hop is refused with a reason."""
+        for text, reason in BAD.items():
+            with self.assertRaises(ValueError) as caught:
+                parse_next_hop(text)
+            self.assertIn(reason, str(caught.exception), text)
+
+    def test_a_template_is_a_path_below(self) -> None:
+        """A template is returned as it is; a NUL in it is refused."""
+        self.assertEqual("mail/{user}@{domain}/", check_template("mail/{user}@{domain}/"))
+        self.assertRaises(ValueError, check_template, "mail/\0")
+
+    @settings(deadline=None, max_examples=300, derandomize=True)
+    @given(st.sampled_from(["", "smtp:", "smtp://", "smtp://[", "mx:", "maildir:", "discard:"]), st.text(max_size=40))
+    def test_any_text(self, scheme: str, rest: str) -> None:
+        """Any text is a next hop or a ValueError, nothing else."""
+        try:
+            found = parse_next_hop(scheme + rest)
+        except ValueError:
+            return
+        self.assertEqual(found, parse_next_hop(str(found)))
