@@ -74,6 +74,8 @@ class ISpool(Interface):
     All fail with `mta.spool.SpoolError` (full, unreadable, closed): the caller answers 451 or tries later.
     """
 
+    largest_id: int = Attribute("The largest queue id ever used here when it was opened, 0 for none.")
+
     def receive(message: int) -> IReceiving:
         """Begin a new message with queue id `message`."""
 
@@ -104,9 +106,6 @@ class ISpool(Interface):
 
         True when it is now in quarantine.
         """
-
-    def largest_id() -> Deferred[int]:
-        """The largest queue id ever used here, 0 for none."""
 
     def hold(selection: Selection, by: str, now: float) -> Deferred[Changed]:
         """Hold the queued recipients that `selection` matches; which (message, address text) pairs changed."""

@@ -1,0 +1,115 @@
+"""
+What an operator does to the queue, and what age does to the log. Each function runs inside a transaction of its caller.
+
+Owns: hold, release, retry, discard, prune.
+Never: begins or ends a transaction; imports Twisted.
+
+Each change takes `limit` recipients at most and never finds the same one again, so that a caller may repeat it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+
+from mta.events import Event, Kind
+from mta.selection import Selection
+from mta.spool import storing
+from mta.spool.schema import SpoolConnection
+from mta.spool.selecting import where
+
+Pairs = list[tuple[int, str]]
+Change = Callable[[SpoolConnection, Selection, str, float, int], Pairs]
+
+
+def hold(database: SpoolConnection, selection: Selection, by: str, now: float, limit: int) -> Pairs:
+    """Stop delivery of what is queued."""
+    pairs = _select(database, selection, "r.state = 'queued'", (), limit)
+    _set(database, "state = 'held'", (), pairs)
+    _note(database, pairs, Kind.HELD, by, now)
+    _refresh(database, pairs)
+    return pairs
+
+
+def unhold(database: SpoolConnection, selection: Selection, by: str, now: float, limit: int) -> Pairs:
+    """Let what is held or in quarantine be delivered, at once; its crashes are forgiven."""
+    pairs = _select(database, selection, "r.state IN ('held', 'quarantined')", (), limit)
+    _set(database, "state = 'queued', due = ?", (now,), pairs)
+    database.executemany("UPDATE messages SET crashes = 0 WHERE id = ?", [(message,) for message in _messages(pairs)])
+    _note(database, pairs, Kind.RELEASED, by, now)
+    _refresh(database, pairs)
+    return pairs
+
+
+def retry(database: SpoolConnection, selection: Selection, by: str, now: float, limit: int) -> Pairs:
+    """Make what waits for a later time due at once."""
+    pairs = _select(database, selection, "r.state = 'queued' AND r.due > ?", (now,), limit)
+    _set(database, "due = ?", (now,), pairs)
+    _note(database, pairs, Kind.RETRIED, by, now)
+    _refresh(database, pairs)
+    return pairs
+
+
+def discard(database: SpoolConnection, selection: Selection, by: str, now: float, limit: int) -> Pairs:
+    """
+    Drop recipients for good, and tell nobody but the log.
+
+    Where a message is claimed an attempt may be under way: the recipient is marked, and dropped when the claim ends
+    without it having been delivered.
+    """
+    pairs = _select(database, selection, "r.state <> 'discarded'", (), limit)
+    claimed = {
+        message
+        for message in _messages(pairs)
+        if database.execute("SELECT 1 FROM messages WHERE id = ? AND claim IS NOT NULL", (message,)).fetchone()
+    }
+    order = json.dumps({"by": by, "at": now})
+    _set(database, "state = 'discarded', details = ?", (order,), pairs)
+    for message in _messages(pairs):
+        if message not in claimed:
+            storing.settle(database, message)
+    return pairs
+
+
+def prune(database: SpoolConnection, before: float, limit: int) -> int:
+    """Forget up to `limit` events of finished messages that are older than `before`."""
+    found = database.execute(
+        "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?"
+        " AND message NOT IN (SELECT id FROM messages WHERE id = events.message) ORDER BY seq LIMIT ?)",
+        (before, limit),
+    )
+    return found.rowcount
+
+
+def _select(database: SpoolConnection, selection: Selection, state: str, values: Iterable[object], limit: int) -> Pairs:
+    condition, bound = where(selection)
+    rows = database.execute(
+        "SELECT r.message, r.address FROM recipients r JOIN messages m ON m.id = r.message"
+        f" WHERE {condition} AND {state} LIMIT ?",
+        (*bound, *values, limit),
+    )
+    return [(message, address) for message, address in rows]
+
+
+def _set(database: SpoolConnection, change: str, values: tuple[object, ...], pairs: Pairs) -> None:
+    database.executemany(
+        f"UPDATE recipients SET {change} WHERE message = ? AND address = ?", [(*values, *pair) for pair in pairs]
+    )
+
+
+def _messages(pairs: Pairs) -> list[int]:
+    """The messages of `pairs`, each once, in order."""
+    return list(dict.fromkeys(message for message, _address in pairs))
+
+
+def _note(database: SpoolConnection, pairs: Pairs, kind: Kind, by: str, now: float) -> None:
+    storing.write_events(database, [Event(message, now, kind, address, {"by": by}) for message, address in pairs])
+
+
+def _refresh(database: SpoolConnection, pairs: Pairs) -> None:
+    """Note when the messages are due; a claimed one is settled by who holds it."""
+    database.executemany(
+        "UPDATE messages SET due = (SELECT min(due) FROM recipients"
+        " WHERE message = messages.id AND state = 'queued') WHERE id = ? AND claim IS NULL",
+        [(message,) for message in _messages(pairs)],
+    )

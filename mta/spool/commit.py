@@ -1,0 +1,198 @@
+"""
+Group commit: many requests, one transaction, one fsync.
+
+Owns: the writer thread, the order of durable steps, and the way answers and events come back to the reactor.
+Never: knows what a request does; a request is a function of the connection.
+Fails: each request on its own, with `SpoolError`; a broken one does not take its neighbours along.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+
+from mta.events import Event
+from mta.spool.errors import SpoolError
+from mta.spool.schema import SpoolConnection
+
+T = TypeVar("T")
+Work = Callable[[SpoolConnection], T]
+Journal = Callable[[Event], None]
+
+# Requests in one transaction at most: bounds how long the first one waits for the last one's statements.
+MAX_BATCH = 256
+
+
+class Request(Generic[T]):
+    """One function to run inside a transaction, and who waits for its result."""
+
+    __slots__ = ("answer", "result", "work")
+
+    def __init__(self, work: Work[T]) -> None:
+        self.work = work
+        self.answer: Deferred[T] = Deferred()
+        self.result: T | Failure | None = None
+
+    def fire(self) -> None:
+        """Tell who waits; in the reactor's thread."""
+        if isinstance(self.result, Failure):
+            self.answer.errback(self.result)
+        else:
+            self.answer.callback(self.result)  # type: ignore[arg-type]
+
+
+def run_batch(database: SpoolConnection, batch: list[Request[Any]]) -> list[Event]:
+    """
+    Run all requests in one transaction and fill in their results; the events that are now on disk.
+
+    After return a power cut can't lose what succeeded; before, nothing of it is visible. Where one request or the
+    commit fails, everything is rolled back and each is tried in a transaction of its own: only the broken one fails.
+    """
+    try:
+        database.execute(database.begin)
+        for request in batch:
+            request.result = request.work(database)
+        database.execute("COMMIT")  # WAL and synchronous=FULL: this is the fsync
+    except Exception as error:
+        database.written = []
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        if len(batch) > 1:
+            return [event for request in batch for event in run_batch(database, [request])]
+        batch[0].result = _failed(error)
+    written, database.written = database.written, []
+    return written
+
+
+def _failed(error: Exception) -> Failure:
+    """The error as callers know it; a bug of ours keeps its own type, so that it is seen as one."""
+    if isinstance(error, sqlite3.Error):
+        wrapped = SpoolError(f"spool: {error}")
+        wrapped.__cause__ = error
+        return Failure(wrapped)
+    return Failure(error)
+
+
+class ThreadedCommit:
+    """
+    Runs requests in a thread of its own, in the order they came.
+
+    Batches form by themselves: while one fsync runs, the next requests gather. `call_in_reactor` is
+    `IReactorFromThreads.callFromThread`; `journal` gets each event, in the reactor, once it is on disk. The thread
+    touches the connection and nothing of Twisted's.
+    """
+
+    def __init__(
+        self,
+        database: SpoolConnection,
+        call_in_reactor: Callable[[Callable[[], None]], None],
+        journal: Journal,
+        name: str,
+    ) -> None:
+        self._database = database
+        self._call_in_reactor = call_in_reactor
+        self._journal = journal
+        self._waiting: SimpleQueue[Request[Any] | None] = SimpleQueue()
+        self._closed: Deferred[None] | None = None
+        self._thread = Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work[T]) -> Deferred[T]:
+        """Run `work` inside a transaction: its result, after the fsync."""
+        if self._closed is not None:
+            return fail(SpoolError("spool: it is closed"))
+        request = Request(work)
+        self._waiting.put(request)
+        return request.answer
+
+    def close(self) -> Deferred[None]:
+        """Run what is waiting, close the connection and end the thread."""
+        if self._closed is None:
+            self._closed = Deferred()
+            self._waiting.put(None)
+        return self._closed
+
+    def _serve(self) -> None:
+        ending = False
+        while not ending:
+            batch, ending = self._gather()
+            if batch:
+                events = run_batch(self._database, batch)
+                self._call_in_reactor(_firing(batch, events, self._journal))
+        self._database.close()
+        self._call_in_reactor(self._tell_closed)
+
+    def _gather(self) -> tuple[list[Request[Any]], bool]:
+        """All that waits now, at least one unless the end has come; and whether it has."""
+        request = self._waiting.get()
+        batch: list[Request[Any]] = []
+        try:
+            while request is not None:
+                batch.append(request)
+                if len(batch) == MAX_BATCH:
+                    return batch, False
+                request = self._waiting.get_nowait()
+        except Empty:
+            return batch, False
+        return batch, True
+
+    def _tell_closed(self) -> None:
+        if self._closed is not None:
+            self._closed.callback(None)
+
+
+class InlineCommit:
+    """
+    The same without a thread, for a spool in memory: a batch runs when `call_soon` comes round.
+
+    `call_soon` is a clock's ``callLater(0, ...)``; requests of one turn share a transaction, as they do in the thread.
+    """
+
+    def __init__(
+        self, database: SpoolConnection, call_soon: Callable[[Callable[[], None]], object], journal: Journal
+    ) -> None:
+        self._database = database
+        self._call_soon = call_soon
+        self._journal = journal
+        self._waiting: list[Request[Any]] = []
+        self._closed = False
+
+    def submit(self, work: Work[T]) -> Deferred[T]:
+        """As `ThreadedCommit.submit`."""
+        if self._closed:
+            return fail(SpoolError("spool: it is closed"))
+        request = Request(work)
+        self._waiting.append(request)
+        if len(self._waiting) == 1:
+            self._call_soon(self._turn)
+        return request.answer
+
+    def close(self) -> Deferred[None]:
+        """Run what is waiting. The connection stays open: what it holds is what a disk would."""
+        self._closed = True
+        self._turn()
+        done: Deferred[None] = Deferred()
+        self._call_soon(lambda: done.callback(None))
+        return done
+
+    def _turn(self) -> None:
+        batch, self._waiting = self._waiting, []
+        for start in range(0, len(batch), MAX_BATCH):
+            part = batch[start : start + MAX_BATCH]
+            _firing(part, run_batch(self._database, part), self._journal)()
+
+
+def _firing(batch: list[Request[Any]], events: list[Event], journal: Journal) -> Callable[[], None]:
+    def fire() -> None:
+        for event in events:
+            journal(event)
+        for request in batch:
+            request.fire()
+
+    return fire

@@ -1,0 +1,172 @@
+"""
+Content on its way into the spool and out of it.
+
+Owns: cutting content into chunks, the flow control of both directions, staging of what is larger than one chunk.
+Never: holds more than a few chunks of a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mta.entry import Entry, QueuedRecipient
+from mta.envelope import Envelope, Origin
+from mta.interfaces import IContent, IReceiving
+from mta.spool import storing
+from mta.spool.errors import SpoolError
+from mta.spool.schema import CHUNK_SIZE, SpoolConnection
+
+T = TypeVar("T")
+
+# Chunks of one message that may wait for the disk before its sender is paused: one being written, one behind it.
+MAX_WAITING_CHUNKS = 2
+# Content up to this size travels with its entry to the first attempt; larger is read back chunk by chunk.
+SMALL = 64 * 1024
+
+
+class Submit(Protocol):
+    """`ThreadedCommit.submit` and `InlineCommit.submit`."""
+
+    def __call__(self, work: Callable[[SpoolConnection], T], /) -> Deferred[T]: ...
+
+
+@implementer(IReceiving)
+class Receiving:
+    """A message that is arriving. Up to one chunk of it is held here and goes in with the commit."""
+
+    def __init__(self, message: int, worker: int, submit: Submit) -> None:
+        self.size = 0
+        self._message = message
+        self._worker = worker
+        self._submit = submit
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._chunks = 0  # handed to the disk
+        self._waiting = 0  # of these, not there yet
+        self._resume: Deferred[None] | None = None
+        self._fault: Failure | None = None
+        self._ended = False
+
+    def write(self, data: bytes) -> Deferred[None] | None:
+        self.size += len(data)
+        if self._fault is not None:
+            return None
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._held >= CHUNK_SIZE:
+            self._store_full_chunks()
+        if self._waiting < MAX_WAITING_CHUNKS:
+            return None
+        if self._resume is None:
+            self._resume = Deferred()
+        return self._resume
+
+    def _store_full_chunks(self) -> None:
+        held = b"".join(self._pieces)
+        end = len(held) - len(held) % CHUNK_SIZE
+        for start in range(0, end, CHUNK_SIZE):
+            self._store_chunk(held[start : start + CHUNK_SIZE])
+        self._pieces = [held[end:]]
+        self._held = len(held) - end
+
+    def _store_chunk(self, data: bytes) -> None:
+        message, number = self._message, self._chunks
+        self._chunks += 1
+        self._waiting += 1
+        stored = self._submit(lambda database: storing.stage_chunk(database, message, number, data))
+        stored.addCallbacks(self._chunk_stored, self._chunk_failed)
+
+    def _chunk_stored(self, _result: None) -> None:
+        self._waiting -= 1
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            resume.callback(None)
+
+    def _chunk_failed(self, fault: Failure) -> None:
+        self._fault = self._fault or fault
+        self._pieces = []
+        self._chunk_stored(None)
+
+    def commit(self, envelope: Envelope, origin: Origin, now: float, claim: bool) -> Deferred[Entry]:
+        self._ended = True
+        content = b"".join(self._pieces)
+        self._pieces = []
+        if self._fault is not None:
+            self._drop_chunks()
+            return fail(self._fault)
+        message, size, chunks, worker = self._message, self.size, self._chunks, self._worker if claim else None
+        accepted = storing.accepted_event(message, now, envelope, origin, size)
+
+        def work(database: SpoolConnection) -> None:
+            storing.insert_message(database, message, now, envelope, size, worker)
+            if chunks:
+                storing.unstage(database, message, keep_chunks=True)
+            if content:
+                storing.insert_chunk(database, message, chunks, content)
+            storing.write_events(database, (accepted,))
+
+        entry = Entry(
+            message,
+            now,
+            envelope.sender,
+            size,
+            envelope.body,
+            [QueuedRecipient(recipient.address, 0, now) for recipient in envelope.recipients],
+            content if size <= SMALL else None,
+        )
+        committed = self._submit(work).addCallback(lambda _done: entry)
+        if chunks:
+            committed.addErrback(self._commit_failed)
+        return committed
+
+    def _commit_failed(self, fault: Failure) -> Failure:
+        self._drop_chunks()
+        return fault
+
+    def abort(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._pieces = []
+            self._drop_chunks()
+
+    def _drop_chunks(self) -> None:
+        if self._chunks:
+            message = self._message
+            dropped = self._submit(lambda database: storing.unstage(database, message, keep_chunks=False))
+            dropped.addErrback(lambda _fault: None)  # what stays is swept at the next start
+
+
+@implementer(IContent)
+class StoredContent:
+    """The content of an entry, from memory where it is small and fresh, else read chunk by chunk."""
+
+    def __init__(self, entry: Entry, read: Submit) -> None:
+        self.size = entry.size
+        self._message = entry.message
+        self._content = entry.content
+        self._read = read
+
+    def whole(self) -> bytes | None:
+        return self._content
+
+    def chunk(self, index: int) -> Deferred[bytes]:
+        if self._content is not None:
+            return succeed(self._content if index == 0 else b"")
+        message, size = self._message, self.size
+
+        def work(database: SpoolConnection) -> bytes:
+            row = database.execute(
+                "SELECT data FROM chunks WHERE message = ? AND number = ?", (message, index)
+            ).fetchone()
+            if row is not None:
+                return bytes(row[0])
+            if index * CHUNK_SIZE < size:
+                raise SpoolError(f"spool: chunk {index} of the content is missing")
+            return b""
+
+        return self._read(work)

@@ -1,0 +1,168 @@
+"""
+Read the queue for people: listing, counting, one message, its trace.
+
+Owns: the questions `mta queue list|count|show` and `mta trace` put to the spool file, on a connection of their own.
+Never: changes anything, imports Twisted (the file of a stopped daemon is read by the `mta` command itself).
+Fails: `SpoolError` where the file can't be read.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mta.entry import FINAL, State
+from mta.events import Detail, Event, Kind
+from mta.selection import Selection, is_everything
+from mta.spool import schema
+from mta.spool.errors import SpoolError
+from mta.spool.selecting import where
+
+# A header block longer than the limit of DEFAULTS 2 is shown up to there.
+MAX_HEADER = 256 * 1024
+
+_COLUMNS = "m.id, m.arrived, m.sender, m.size, r.address, r.state, r.attempts, r.due, r.last_reply"
+_TABLES = "recipients r JOIN messages m ON m.id = r.message"
+_FINISHED = ", ".join(f"'{state.value}'" for state in State if state in FINAL)
+# A discarded recipient keeps its row while an attempt is under way, but it is not in the queue any more.
+_IN_QUEUE = f"r.state NOT IN ({_FINISHED})"
+
+Place = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A recipient in the queue. Times in seconds since 1970, size in octets; `sender` "" is the null reverse-path."""
+
+    message: int
+    arrived: float
+    sender: str
+    size: int
+    recipient: str
+    state: State
+    attempts: int
+    due: float
+    last_reply: str
+
+    @property
+    def place(self) -> Place:
+        """Where `list_queue` goes on behind this row."""
+        return self.message, self.recipient
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message with all its recipients that still have a row, and its header block (LF ends the lines)."""
+
+    message: int
+    arrived: float
+    sender: str
+    size: int
+    body: str
+    crashes: int
+    recipients: tuple[QueueRow, ...]
+    header: str
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection to the spool file, closed afterwards. Raises `SpoolError` for sqlite's own faults too."""
+    database = schema.connect(path, read_only=True)
+    try:
+        schema.check(database, str(path))
+        yield database
+    except sqlite3.Error as error:
+        raise SpoolError(f"{path}: cannot read the spool: {error}") from error
+    finally:
+        database.close()
+
+
+def list_queue(
+    database: sqlite3.Connection, selection: Selection, limit: int | None = None, after: Place | None = None
+) -> Iterator[QueueRow]:
+    """
+    The recipients in the queue that `selection` matches, oldest message first.
+
+    `after` is the `place` of the last row already seen: a page costs the same wherever in the queue it begins.
+    """
+    condition, parameters = where(selection)
+    if selection.state is None:
+        condition = f"{_IN_QUEUE} AND {condition}"
+    if after is not None:
+        condition = f"(r.message, r.address) > (?, ?) AND {condition}"
+        parameters = [*after, *parameters]
+    rows = database.execute(
+        f"SELECT {_COLUMNS} FROM {_TABLES} WHERE {condition} ORDER BY r.message, r.address LIMIT ?",
+        [*parameters, -1 if limit is None else limit],
+    )
+    return map(_row, rows)
+
+
+def count(database: sqlite3.Connection, selection: Selection) -> dict[State, int]:
+    """How many recipients are in each state that is not final; every such state has its key."""
+    states = [state for state in State if state not in FINAL]
+    # Sums in one pass: GROUP BY would sort the whole table first (measured: 1M recipients in 0.16 s against 0.23 s).
+    sums = ", ".join(f"coalesce(sum(r.state = '{state.value}'), 0)" for state in states)
+    condition, parameters = where(selection)
+    tables = "recipients r" if is_everything(selection) else _TABLES
+    row = database.execute(f"SELECT {sums} FROM {tables} WHERE {condition}", parameters).fetchone()
+    return dict(zip(states, row, strict=True))
+
+
+def show(database: sqlite3.Connection, message: int) -> QueuedMessage | None:
+    """The message with queue id `message`, or None where it is not in the queue."""
+    found = database.execute(
+        "SELECT arrived, sender, size, body, crashes FROM messages WHERE id = ?", [message]
+    ).fetchone()
+    if found is None:
+        return None
+    arrived, sender, size, body, crashes = found
+    rows = database.execute(
+        f"SELECT {_COLUMNS} FROM {_TABLES} WHERE r.message = ? ORDER BY r.address", [message]
+    ).fetchall()
+    recipients = tuple(map(_row, rows))
+    return QueuedMessage(message, arrived, sender, size, body, crashes, recipients, _header(database, message))
+
+
+def trace(database: sqlite3.Connection, message: int) -> list[Event]:
+    """Every event of the message in the order they were written; empty where nothing is known of it."""
+    rows = database.execute(
+        "SELECT message, at, kind, recipient, detail FROM events WHERE message = ? ORDER BY seq", [message]
+    )
+    return [Event(row[0], row[1], Kind(row[2]), row[3], _detail(row[4])) for row in rows]
+
+
+def _row(columns: tuple[int, float, str, int, str, str, int, float, str]) -> QueueRow:
+    message, arrived, sender, size, recipient, state, attempts, due, last_reply = columns
+    return QueueRow(message, arrived, sender, size, recipient, State(state), attempts, due, last_reply)
+
+
+def _detail(text: str | None) -> Detail:
+    """The fields of an event. A damaged row must not hide the others from the person who looks for the damage."""
+    if not text:
+        return {}
+    try:
+        detail = json.loads(text)
+    except ValueError:
+        detail = None
+    return detail if isinstance(detail, dict) else {"reason": f"unreadable: {text}"}
+
+
+def _header(database: sqlite3.Connection, message: int) -> str:
+    """The header block, read from no more chunks than it takes."""
+    block = b""
+    for (data,) in database.execute("SELECT data FROM chunks WHERE message = ? ORDER BY number", [message]):
+        block += data
+        if block.startswith(b"\r\n"):
+            return ""
+        if (end := block.find(b"\r\n\r\n", 0, MAX_HEADER)) >= 0:
+            block = block[: end + 2]
+            break
+        if len(block) >= MAX_HEADER:
+            block = block[:MAX_HEADER]
+            break
+    return block.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -1,0 +1,170 @@
+"""
+The tables of the queue.
+
+Owns: the schema, its version and its migrations, and how a connection is opened.
+Never: reads or writes a message; imports Twisted (the `mta` command opens the spool of a stopped daemon).
+Fails: `SpoolError` where the file is no spool of ours, is newer than this program, or can't be opened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from mta.events import Event
+from mta.spool.errors import SpoolError
+
+VERSION = 1
+FILE_NAME = "spool.sqlite"
+
+# PRAGMA application_id: tells a file of ours from any other SQLite database. "MTAq" in ASCII.
+APPLICATION_ID = 0x4D544171
+
+# One content chunk; a small message takes one row of it.
+CHUNK_SIZE = 256 * 1024
+
+# messages.due is the earliest due time of the message's queued recipients; NULL where none is queued. The claim is the
+# number of a row in workers; a claimed message is in nobody else's hands. Both are read through one partial index, so
+# that a million deferred messages cost nothing until they are due.
+#
+# recipients.state holds `mta.entry.State` values. The row of a finished recipient goes, its events stay; the message
+# goes with its last recipient. Of the final states only `discarded` is seen on a row: an operator's word, while an
+# attempt is under way.
+#
+# chunks may stand there before their message: then its id is in staged, and what a crash leaves is swept at start.
+TABLES = """
+CREATE TABLE workers (
+    id       INTEGER PRIMARY KEY,
+    pid      INTEGER NOT NULL,
+    beat     REAL NOT NULL
+);
+CREATE TABLE messages (
+    id       INTEGER PRIMARY KEY,
+    arrived  REAL NOT NULL,
+    sender   TEXT NOT NULL,              -- '' is the null reverse-path
+    size     INTEGER NOT NULL,
+    body     TEXT NOT NULL,              -- 7BIT, 8BITMIME
+    due      REAL,
+    claim    INTEGER,
+    crashes  INTEGER NOT NULL DEFAULT 0,
+    details  TEXT                        -- JSON, for what later versions add
+);
+CREATE INDEX messages_due ON messages (due) WHERE claim IS NULL AND due IS NOT NULL;
+CREATE INDEX messages_claim ON messages (claim) WHERE claim IS NOT NULL;
+CREATE TABLE recipients (
+    message    INTEGER NOT NULL REFERENCES messages (id),
+    address    TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    due        REAL NOT NULL,
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    last_reply TEXT NOT NULL DEFAULT '',
+    details    TEXT,
+    PRIMARY KEY (message, address)
+) WITHOUT ROWID;
+CREATE TABLE chunks (
+    message  INTEGER NOT NULL,
+    number   INTEGER NOT NULL,
+    data     BLOB NOT NULL,
+    PRIMARY KEY (message, number)
+);
+CREATE TABLE staged (
+    message  INTEGER PRIMARY KEY
+);
+CREATE TABLE events (
+    seq       INTEGER PRIMARY KEY,
+    message   INTEGER NOT NULL,
+    at        REAL NOT NULL,
+    kind      TEXT NOT NULL,
+    recipient TEXT,
+    detail    TEXT                       -- JSON
+);
+CREATE INDEX events_message ON events (message);
+"""
+
+# version -> the statements that lead to it from the one before.
+MIGRATIONS: dict[int, str] = {}
+
+
+class SpoolConnection(sqlite3.Connection):
+    """A connection that remembers the events of the open transaction, for the log to tell once they are on disk."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.written: list[Event] = []
+        self.begin = "BEGIN IMMEDIATE"
+
+
+def connect(path: Path, *, read_only: bool = False) -> SpoolConnection:
+    """
+    A connection to the spool file, created where it does not exist; `read_only` never creates or changes it.
+
+    Transactions are explicit (`isolation_level=None`); `prepare` makes it fit for writing. Raises `SpoolError` naming
+    the file.
+    """
+    try:
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        database = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0, factory=SpoolConnection
+        )
+        database.execute("PRAGMA busy_timeout = 10000")
+    except sqlite3.Error as error:
+        raise SpoolError(f"{path}: cannot open the spool: {error}") from error
+    if read_only:
+        database.begin = "BEGIN"
+    return database
+
+
+def memory() -> SpoolConnection:
+    """A database in memory: what a disk is to the spool of a test or of the simulator."""
+    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SpoolConnection)
+
+
+def _configure(database: SpoolConnection) -> None:
+    """Set what writing needs: a log, one fsync of it for each commit, a checkpoint for each 16 MB of it."""
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA wal_autocheckpoint = 4000")
+    database.execute("PRAGMA foreign_keys = ON")
+
+
+def prepare(database: SpoolConnection, name: str) -> None:
+    """
+    Create the tables in an empty database, or bring an older one up to date; `name` is for the error text.
+
+    Raises `SpoolError` and touches nothing where the file is newer than this program or not ours.
+    """
+    check(database, name, allow_empty=True)
+    _configure(database)
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    steps = TABLES if version == 0 else "".join(MIGRATIONS[step] for step in range(version + 1, VERSION + 1))
+    try:
+        database.executescript(
+            f"BEGIN IMMEDIATE; {steps} "
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+        )
+    except sqlite3.Error as error:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise SpoolError(f"{name}: cannot prepare the spool: {error}") from error
+
+
+def check(database: sqlite3.Connection, name: str, *, allow_empty: bool = False) -> None:
+    """Raise `SpoolError` unless the database is a spool that this program can read."""
+    try:
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.Error as error:
+        raise SpoolError(f"{name}: this is not a readable spool: {error}") from error
+    if allow_empty and version == 0 and application == 0 and tables == 0:
+        return
+    if application != APPLICATION_ID:
+        raise SpoolError(f"{name}: this is not a spool of this program; move it away or set another state_dir")
+    if version > VERSION:
+        raise SpoolError(
+            f"{name}: the spool has schema version {version}, this program knows up to {VERSION}; "
+            "start the newer program that wrote it"
+        )

@@ -1,0 +1,180 @@
+"""
+The spool on SQLite.
+
+Owns: the connections (one that writes, one that reads), this worker's row, and `ISpool`.
+Never: decides when a message is due, or what becomes of it.
+Fails: with `SpoolError`, always by Deferred once it is open.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from zope.interface import implementer
+
+from mta.entry import Entry, Report
+from mta.interfaces import IContent, IReceiving, ISpool
+from mta.selection import Selection
+from mta.spool import changing, schema, storing
+from mta.spool.commit import InlineCommit, Journal, ThreadedCommit
+from mta.spool.content import Receiving, StoredContent
+from mta.spool.errors import SpoolError
+from mta.spool.schema import SpoolConnection
+
+T = TypeVar("T")
+
+# Rows that an operator's command changes in one transaction: others must not wait long behind it.
+CHANGES_AT_ONCE = 1000
+# Events forgotten in one transaction.
+PRUNED_AT_ONCE = 5000
+
+
+class Runs(Protocol):
+    """What runs a function of the connection: `ThreadedCommit` or `InlineCommit`."""
+
+    def submit(self, work: Callable[[SpoolConnection], T], /) -> Deferred[T]: ...
+
+    def close(self) -> Deferred[None]: ...
+
+
+@implementer(ISpool)
+class Spool:
+    """`writing` and `reading` run functions of a connection to the database; `worker` is our row in workers."""
+
+    def __init__(self, writing: Runs, reading: Runs, worker: int, largest_id: int) -> None:
+        self._writing = writing
+        self._reading = reading
+        self._worker = worker
+        self.largest_id = largest_id
+
+    def receive(self, message: int) -> IReceiving:
+        return Receiving(message, self._worker, self._writing.submit)
+
+    def content(self, entry: Entry) -> IContent:
+        return StoredContent(entry, self._reading.submit)
+
+    def claim(self, now: float, limit: int) -> Deferred[list[Entry]]:
+        return self._writing.submit(lambda database: storing.claim_due(database, self._worker, now, limit))
+
+    def next_due(self) -> Deferred[float | None]:
+        def work(database: SpoolConnection) -> float | None:
+            (due,) = database.execute(
+                "SELECT min(due) FROM messages WHERE claim IS NULL AND due IS NOT NULL"
+            ).fetchone()
+            return None if due is None else float(due)
+
+        return self._writing.submit(work)
+
+    def record(self, report: Report) -> Deferred[None]:
+        return self._writing.submit(lambda database: storing.record(database, report))
+
+    def record_all(self, reports: Iterable[Report]) -> Deferred[None]:
+        together = tuple(reports)
+
+        def work(database: SpoolConnection) -> None:
+            for report in together:
+                storing.record(database, report)
+
+        return self._writing.submit(work)
+
+    def crashed(self, message: int, reason: str, now: float, due: float) -> Deferred[bool]:
+        return self._writing.submit(lambda database: storing.count_crash(database, message, reason, now, due))
+
+    def hold(self, selection: Selection, by: str, now: float) -> Deferred[list[tuple[int, str]]]:
+        return self._change(changing.hold, selection, by, now)
+
+    def unhold(self, selection: Selection, by: str, now: float) -> Deferred[list[tuple[int, str]]]:
+        return self._change(changing.unhold, selection, by, now)
+
+    def retry(self, selection: Selection, by: str, now: float) -> Deferred[list[tuple[int, str]]]:
+        return self._change(changing.retry, selection, by, now)
+
+    def discard(self, selection: Selection, by: str, now: float) -> Deferred[list[tuple[int, str]]]:
+        return self._change(changing.discard, selection, by, now)
+
+    def _change(
+        self, change: changing.Change, selection: Selection, by: str, now: float
+    ) -> Deferred[list[tuple[int, str]]]:
+        """Repeat `change` in small transactions until it finds nothing more."""
+        changed: list[tuple[int, str]] = []
+
+        def again(pairs: list[tuple[int, str]]) -> list[tuple[int, str]] | Deferred[list[tuple[int, str]]]:
+            changed.extend(pairs)
+            return changed if len(pairs) < CHANGES_AT_ONCE else step()
+
+        def step() -> Deferred[list[tuple[int, str]]]:
+            submitted = self._writing.submit(lambda database: change(database, selection, by, now, CHANGES_AT_ONCE))
+            return submitted.addCallback(again)
+
+        return step()
+
+    def prune(self, before: float) -> Deferred[int]:
+        return self._writing.submit(lambda database: changing.prune(database, before, PRUNED_AT_ONCE))
+
+    def close(self) -> Deferred[None]:
+        def work(database: SpoolConnection) -> None:
+            database.execute("UPDATE messages SET claim = NULL WHERE claim = ?", (self._worker,))
+            database.execute("DELETE FROM workers WHERE id = ?", (self._worker,))
+
+        given_back = self._writing.submit(work)
+        given_back.addErrback(lambda _fault: None)  # the next start takes them over
+        given_back.addCallback(lambda _done: self._reading.close())
+        return given_back.addCallback(lambda _done: self._writing.close())
+
+
+def _begin(database: SpoolConnection, name: str, pid: int, now: float) -> tuple[int, int]:
+    """Prepare the tables, become a worker and take over what dead ones left; its number, and the largest id there."""
+    schema.prepare(database, name)
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        row = database.execute("INSERT INTO workers (pid, beat) VALUES (?, ?) RETURNING id", (pid, now)).fetchone()
+        storing.take_over(database, row[0])
+        storing.sweep_staged(database)
+        database.execute("COMMIT")
+        ids = database.execute("SELECT max(id) FROM messages UNION ALL SELECT max(message) FROM events").fetchall()
+    except sqlite3.Error as error:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise SpoolError(f"{name}: cannot begin: {error}") from error
+    return int(row[0]), max(found or 0 for (found,) in ids)
+
+
+def open_spool(
+    state_dir: Path, reactor: IReactorFromThreads, *, pid: int, now: float, journal: Journal = lambda _event: None
+) -> Spool:
+    """
+    The spool in `state_dir`, created where there is none; the caller holds the lock on the directory.
+
+    `journal` gets each event, once it is on disk.
+
+    Raises `SpoolError`, in one line that names the file.
+    """
+    path = state_dir / schema.FILE_NAME
+    database = schema.connect(path)
+    worker, largest_id = _begin(database, str(path), pid, now)
+    writing = ThreadedCommit(database, reactor.callFromThread, journal, "spool writer")
+    reading = ThreadedCommit(schema.connect(path, read_only=True), reactor.callFromThread, journal, "spool reader")
+    return Spool(writing, reading, worker, largest_id)
+
+
+def memory_spool(
+    database: SpoolConnection,
+    call_soon: Callable[[Callable[[], None]], object],
+    *,
+    now: float = 0.0,
+    journal: Journal = lambda _event: None,
+) -> Spool:
+    """
+    The same spool in memory, for tests and the simulator.
+
+    `database` (`mta.spool.schema.memory`) is what a disk would be, and outlives the spool: opening it again is a
+    restart. `call_soon` is a clock's ``callLater(0, ...)``.
+    """
+    worker, largest_id = _begin(database, "memory", 0, now)
+    running = InlineCommit(database, call_soon, journal)
+    return Spool(running, running, worker, largest_id)

@@ -1,0 +1,217 @@
+"""
+The statements that put messages in and take outcomes down. Each function runs inside a transaction of its caller.
+
+Owns: inserting a message, claiming, recording a report, crashes and quarantine.
+Never: begins or ends a transaction; imports Twisted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from mta.address import Address, parse_address
+from mta.entry import Entry, NewMessage, QueuedRecipient, Report, State
+from mta.envelope import Body, Envelope, Origin
+from mta.events import Event, Kind
+from mta.spool.schema import SpoolConnection
+
+# A message whose handling raised this often needs a person (DESIGN: "a message that makes us crash three times").
+MAX_CRASHES = 3
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
+def write_events(database: SpoolConnection, events: Iterable[Event]) -> None:
+    """Append events to the log."""
+    events = tuple(events)
+    database.written += events
+    database.executemany(
+        "INSERT INTO events (message, at, kind, recipient, detail) VALUES (?, ?, ?, ?, ?)",
+        [
+            (
+                event.message,
+                event.at,
+                event.kind.value,
+                event.recipient,
+                _encode(event.detail) if event.detail else None,
+            )
+            for event in events
+        ],
+    )
+
+
+def _reverse_path(sender: Address | None) -> str:
+    return str(sender) if sender else ""
+
+
+def accepted_event(message: int, now: float, envelope: Envelope, origin: Origin, size: int) -> Event:
+    """The first event of a message's life."""
+    detail: dict[str, str | int | float | None] = {
+        "client": origin.client,
+        "helo": origin.helo,
+        "listener": origin.listener,
+        "protocol": origin.protocol,
+        "sender": _reverse_path(envelope.sender),
+        "size": size,
+        "recipients": len(envelope.recipients),
+        **origin.details,
+    }
+    return Event(message, now, Kind.ACCEPTED, None, detail)
+
+
+def insert_message(
+    database: SpoolConnection, message: int, now: float, envelope: Envelope, size: int, claim: int | None
+) -> None:
+    """The message and its recipients, due at once; its chunks are written apart."""
+    database.execute(
+        "INSERT INTO messages (id, arrived, sender, size, body, due, claim) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (message, now, _reverse_path(envelope.sender), size, envelope.body.value, now, claim),
+    )
+    database.executemany(
+        "INSERT INTO recipients (message, address, state, due) VALUES (?, ?, 'queued', ?)",
+        [(message, str(recipient.address), now) for recipient in envelope.recipients],
+    )
+
+
+def insert_chunk(database: SpoolConnection, message: int, number: int, data: bytes) -> None:
+    """One chunk of content."""
+    database.execute("INSERT INTO chunks (message, number, data) VALUES (?, ?, ?)", (message, number, data))
+
+
+def stage_chunk(database: SpoolConnection, message: int, number: int, data: bytes) -> None:
+    """One chunk of a message that is still arriving; `unstage` or `sweep_staged` ends that."""
+    if number == 0:
+        database.execute("INSERT INTO staged (message) VALUES (?)", (message,))
+    insert_chunk(database, message, number, data)
+
+
+def unstage(database: SpoolConnection, message: int, *, keep_chunks: bool) -> None:
+    """End the staging of one message: it was committed (keep) or aborted."""
+    database.execute("DELETE FROM staged WHERE message = ?", (message,))
+    if not keep_chunks:
+        database.execute("DELETE FROM chunks WHERE message = ?", (message,))
+
+
+def sweep_staged(database: SpoolConnection) -> None:
+    """Drop what was arriving when the last process died: nobody was told that we have it."""
+    database.execute("DELETE FROM chunks WHERE message IN (SELECT message FROM staged)")
+    database.execute("DELETE FROM staged")
+
+
+def insert_whole(database: SpoolConnection, new: NewMessage) -> None:
+    """A message of our own, unclaimed and due at once."""
+    size = len(new.content)
+    insert_message(database, new.message, new.arrived, new.envelope, size, None)
+    insert_chunk(database, new.message, 0, new.content)
+    write_events(database, [accepted_event(new.message, new.arrived, new.envelope, new.origin, size)])
+
+
+def claim_due(database: SpoolConnection, worker: int, now: float, limit: int) -> list[Entry]:
+    """Claim what is due, earliest first; what can't be read goes to quarantine."""
+    rows = database.execute(
+        "UPDATE messages SET claim = ? WHERE id IN (SELECT id FROM messages"
+        " WHERE claim IS NULL AND due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?)"
+        " RETURNING id, arrived, sender, size, body, due",
+        (worker, now, limit),
+    ).fetchall()
+    rows.sort(key=lambda row: (row[5], row[0]))  # RETURNING promises no order
+    entries = []
+    for message, arrived, sender, size, body, _due in rows:
+        try:
+            recipients = _due_recipients(database, message, now)
+            if not recipients:  # an operator held them since `due` was noted
+                settle(database, message)
+                continue
+            reverse_path = parse_address(sender) if sender else None
+            entries.append(Entry(message, float(arrived), reverse_path, int(size), Body(body), recipients))
+        except (ValueError, TypeError) as error:
+            quarantine(database, message, f"a row of the spool can't be read: {error}", now)
+    return entries
+
+
+def _due_recipients(database: SpoolConnection, message: int, now: float) -> list[QueuedRecipient]:
+    rows = database.execute(
+        "SELECT address, attempts, due FROM recipients WHERE message = ? AND state = 'queued' AND due <= ?",
+        (message, now),
+    )
+    return [QueuedRecipient(parse_address(address), attempts, due) for address, attempts, due in rows]
+
+
+def quarantine(database: SpoolConnection, message: int, reason: str, now: float) -> None:
+    """Stop all that is queued of a message until a person looks at it; nothing is deleted for being broken."""
+    database.execute(
+        "UPDATE recipients SET state = 'quarantined', last_reply = ? WHERE message = ? AND state = 'queued'",
+        (reason, message),
+    )
+    write_events(database, [Event(message, now, Kind.QUARANTINED, None, {"reason": reason})])
+    settle(database, message)
+
+
+def record(database: SpoolConnection, report: Report) -> None:
+    """Write down a report."""
+    message = report.message
+    for result in report.results:
+        if result.state.is_final:
+            database.execute("DELETE FROM recipients WHERE message = ? AND address = ?", (message, str(result.address)))
+        else:
+            database.execute(
+                "UPDATE recipients SET due = ?, attempts = attempts + ?, last_reply = ?"
+                " WHERE message = ? AND address = ?",
+                (result.due, int(result.counts), result.last_reply, message, str(result.address)),
+            )
+    write_events(database, report.events)
+    if report.bounce is not None:
+        insert_whole(database, report.bounce)
+    if not report.keep_claim:
+        settle(database, message)
+
+
+def settle(database: SpoolConnection, message: int) -> None:
+    """Give the claim back: remove the message when nobody is left, else note when it is due next."""
+    rows = database.execute(
+        "SELECT state, due, address, details FROM recipients WHERE message = ?", (message,)
+    ).fetchall()
+    if any(row[0] == "discarded" for row in rows):
+        _finish_discarded(database, message, rows)
+        rows = [row for row in rows if row[0] != "discarded"]
+    if not rows:
+        database.execute("DELETE FROM chunks WHERE message = ?", (message,))
+        database.execute("DELETE FROM messages WHERE id = ?", (message,))
+        return
+    due = min((row[1] for row in rows if row[0] == "queued"), default=None)
+    database.execute("UPDATE messages SET claim = NULL, due = ? WHERE id = ?", (due, message))
+
+
+def _finish_discarded(database: SpoolConnection, message: int, rows: Sequence[tuple[str, float, str, str]]) -> None:
+    """Complete what an operator asked for while an attempt was under way."""
+    for state, _due, address, details in rows:
+        if state == State.DISCARDED.value:
+            order = json.loads(details)
+            write_events(database, [Event(message, order["at"], Kind.DISCARDED, address, {"by": order["by"]})])
+    database.execute("DELETE FROM recipients WHERE message = ? AND state = 'discarded'", (message,))
+
+
+def count_crash(database: SpoolConnection, message: int, reason: str, now: float, due: float) -> bool:
+    """Count an exception of ours; True when the message went to quarantine for it."""
+    row = database.execute(
+        "UPDATE messages SET crashes = crashes + 1 WHERE id = ? RETURNING crashes", (message,)
+    ).fetchone()
+    if row is None:
+        return False
+    write_events(database, [Event(message, now, Kind.CRASHED, None, {"reason": reason, "crashes": row[0]})])
+    if row[0] >= MAX_CRASHES:
+        quarantine(database, message, f"handling it failed {row[0]} times: {reason}", now)
+        return True
+    database.execute(
+        "UPDATE recipients SET due = ?, last_reply = ? WHERE message = ? AND state = 'queued' AND due <= ?",
+        (due, reason, message, now),
+    )
+    settle(database, message)
+    return False
+
+
+def take_over(database: SpoolConnection, worker: int) -> None:
+    """Give back the claims of every other worker: they are dead, the lock on the state directory says so."""
+    database.execute("UPDATE messages SET claim = NULL WHERE claim IS NOT NULL AND claim <> ?", (worker,))
+    database.execute("DELETE FROM workers WHERE id <> ?", (worker,))
