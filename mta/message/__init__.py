@@ -1,0 +1,1 @@
+"""Messages: header scanning, trace fields, delivery status notifications."""

@@ -1,0 +1,89 @@
+"""
+Find the header section of a message, and fields in it.
+
+Owns: where the header section ends, counting hops in a stream, unfolding a field (RFC 5322 2.2).
+Never: changes a byte, or makes an object for each line: regular expressions do the scanning, all of them linear.
+Fails: never; a message without header section has an empty one.
+
+A line ends at LF, whether a CR precedes it or not, so that a header section looks the same here as to the most lenient
+reader behind us. It ends at the blank line, or before the first line that is neither a field nor a continuation.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+# DEFAULTS: header block 256 KiB. A larger one is cut off here, never refused.
+MAX_HEADERS = 256 * 1024
+
+# RFC 5322 2.2: a name of printable ASCII without colon; 4.5 (obsolete) allows white space before the colon. Both are
+# bounded, so that the first _LINE_START octets of a line always decide what the line is.
+_FIELD_NAME = rb"[!-9;-~]{1,200}+[ \t]{0,40}+:"
+_LINE_START = 256
+
+_END = re.compile(rb"\n(?!" + _FIELD_NAME + rb"|[ \t])")
+_RECEIVED = re.compile(rb"\nreceived[ \t]{0,40}+:", re.IGNORECASE)
+
+
+class HopCounter:
+    """
+    Counts the Received fields of a message while it arrives, however it is cut (RFC 5321 6.3).
+
+    `hops` is the number so far; `finished` is True once the header section is over: `feed` costs nothing any more.
+    """
+
+    __slots__ = ("_line", "_seen", "finished", "hops")
+
+    def __init__(self) -> None:
+        self.hops = 0
+        self.finished = False
+        self._seen = 0
+        # The line that is not complete yet, from the LF before it; of a long one the start is enough.
+        self._line = b"\n"
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the content, of any length."""
+        if self.finished:
+            return
+        text = self._line + data[: MAX_HEADERS - self._seen]
+        self._seen += len(data)
+        start_of_last_line = text.rfind(b"\n")
+        # The search stops after the last LF, where nothing can follow: so it always finds something.
+        found = _END.search(text, 0, start_of_last_line + 1)
+        end = found.start() if found else start_of_last_line
+        if end > 0:
+            self.hops += len(_RECEIVED.findall(text, 0, end))
+        self.finished = end < start_of_last_line or self._seen >= MAX_HEADERS
+        self._line = text[start_of_last_line : start_of_last_line + _LINE_START]
+
+
+def header_block(content: bytes) -> bytes:
+    """The header section that `content` begins with, without the blank line; at most `MAX_HEADERS` octets."""
+    text = b"\n" + content[:MAX_HEADERS]
+    found = _END.search(text)
+    if found:
+        return content[: found.start()]
+    if len(content) <= MAX_HEADERS:
+        return content
+    return content[: text.rfind(b"\n")] or content[:MAX_HEADERS]
+
+
+def field(headers: bytes, name: bytes) -> str | None:
+    """
+    The value of the first field called `name`, in any case, in a header section; None where there is none.
+
+    Unfolded (RFC 5322 2.2.3), without CR, LF or white space around it; what is not UTF-8 becomes U+FFFD. Encoded words
+    stay as they are.
+    """
+    found = _field(name).search(b"\n" + headers)
+    if not found:
+        return None
+    value: bytes = found[1]
+    return value.translate(None, b"\r\n").decode("utf-8", "replace").strip()
+
+
+@lru_cache(maxsize=64)
+def _field(name: bytes) -> re.Pattern[bytes]:
+    """A field with its continuation lines; possessive throughout, so that a hostile one costs no second look."""
+    return re.compile(rb"\n" + re.escape(name) + rb"[ \t]{0,40}+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
