@@ -1,0 +1,1 @@
+"""The resolver client and what it is used for."""
