@@ -1,0 +1,1 @@
+"""The queue manager: the active window, sites, schedule, bounces."""

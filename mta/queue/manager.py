@@ -1,0 +1,332 @@
+"""
+The queue manager: what is due goes out, what became of it is recorded, what is deferred comes back.
+
+Owns: the active window over the spool, the life of a message in it, the timer of the next due time.
+Never: speaks SMTP, asks the DNS, reads a wall clock: all of these are arguments.
+Fails: never for one message; what raises is deferred and, at the third time, quarantined.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure as Fault
+from zope.interface import implementer
+
+from mta.address import Address
+from mta.entry import Delivery, Entry
+from mta.ids import QueueIds
+from mta.interfaces import IDeliveryAgent, IDestinations, IQueue, ISpool
+from mta.outcome import Deferral, Outcome, Phase, judge_exception
+from mta.queue import concluding
+from mta.queue.bounces import Bouncer
+from mta.queue.planning import Plan, Planner, Routes
+from mta.queue.recording import SPOOL_RETRY, Recorder
+from mta.queue.schedule import Schedule
+from mta.queue.sites import SiteLimits
+from mta.queue.turns import Ending, SiteQueue, Turns
+from mta.queue.window import Active, Job
+
+# Messages claimed in one transaction: the writer serves new mail in between.
+CLAIM_AT_ONCE = 500
+# Above this share of the window new mail is left to the spool, so that what is older gets its room.
+NEW_MAIL_SHARE = 0.8
+# A site may fill this share of a nearly full window; what comes after that waits in the spool.
+SITE_SHARE = 0.5
+# Bounds, in seconds, on how long it waits there.
+SHORTEST_POSTPONEMENT, LONGEST_POSTPONEMENT = 5.0, 300.0
+# Full, the window is filled again when this share of it is used: a claim for each place would cost a commit each.
+REFILL_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """Messages and recipients in the window; attempts at once; recipients in a transaction; octets of content kept."""
+
+    active_messages: int
+    active_recipients: int
+    deliveries: int
+    recipients_per_transaction: int
+    message_cache: int
+
+
+@implementer(IQueue)
+class QueueManager:
+    """See the module. `start` after the spool is open, `stop` before it closes."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        spool: ISpool,
+        agent: IDeliveryAgent,
+        router: Routes,
+        destinations: IDestinations,
+        schedule: Schedule,
+        site_limits: SiteLimits,
+        limits: QueueLimits,
+        bouncer: Bouncer,
+        ids: QueueIds,
+        clock: IReactorTime,
+        rng: random.Random,
+    ) -> None:
+        self._spool = spool
+        self._agent = agent
+        self._schedule = schedule
+        self._limits = limits
+        self._ids = ids
+        self._clock = clock
+        self._rng = rng
+        self._planner = Planner(router, destinations, limits.recipients_per_transaction)
+        self._turns = Turns(site_limits, limits.deliveries, clock.seconds, self._start, self._set_aside)
+        self._recorder = Recorder(
+            spool=spool,
+            bouncer=bouncer,
+            schedule=schedule,
+            new_id=self.new_id,
+            retired=self._retire,
+            clock=clock,
+            rng=rng,
+        )
+        self._actives: dict[int, Active] = {}
+        self._recipients = 0
+        self._cached = 0
+        self._fetching = False
+        self._more_waits = False  # the spool has more that is due than the window had room for
+        self._timer: IDelayedCall | None = None
+        self._stopped: Deferred[None] | None = None
+
+    @property
+    def active(self) -> int:
+        """Messages in the window."""
+        return len(self._actives)
+
+    @property
+    def running(self) -> int:
+        """Attempts under way."""
+        return self._turns.running
+
+    # What others ask of it: IQueue
+
+    def new_id(self) -> int:
+        return self._ids.next(self._clock.seconds())
+
+    def wants_claim(self) -> bool:
+        return self._stopped is None and len(self._actives) < self._limits.active_messages * NEW_MAIL_SHARE
+
+    def accepted(self, entry: Entry, claimed: bool) -> None:
+        if not claimed:
+            self._more_waits = True
+            self._refill()
+            return
+        if entry.content is not None:
+            if self._cached + entry.size > self._limits.message_cache:
+                entry.content = None
+            else:
+                self._cached += entry.size
+        self._admit(entry)
+
+    def withdraw(self, pairs: Iterable[tuple[int, str]]) -> None:
+        for message, address in pairs:
+            active = self._actives.get(message)
+            if active is not None:
+                active.withdrawn.add(address)
+
+    def due_changed(self) -> None:
+        self._turns.forgive()
+        self._fetch()
+
+    # The window over the spool
+
+    def start(self) -> None:
+        """Begin with what the spool has that is due."""
+        self._fetch()
+
+    def stop(self) -> Deferred[None]:
+        """Start nothing more; fires when no attempt is under way and all is recorded. What waits stays in the spool."""
+        if self._stopped is None:
+            self._stopped = Deferred()
+            self._turns.stop()
+            if self._timer is not None and self._timer.active():
+                self._timer.cancel()
+            self._look_whether_quiet()
+        return self._stopped
+
+    def _look_whether_quiet(self) -> None:
+        stopped = self._stopped
+        if stopped is None or stopped.called or self._turns.running or self._recorder.under_way:
+            return
+        stopped.callback(None)
+
+    def _wake_at(self, due: float) -> None:
+        """Look into the spool at `due`, or before."""
+        if self._stopped is not None:
+            return
+        now = self._clock.seconds()
+        due = max(due, now)
+        if self._timer is not None and self._timer.active():
+            if self._timer.getTime() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._clock.callLater(due - now, self._fetch)
+
+    def _refill(self) -> None:
+        if self._more_waits and len(self._actives) <= self._limits.active_messages * REFILL_SHARE:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        """Claim what is due, as far as there is room."""
+        self._more_waits = True
+        room = min(CLAIM_AT_ONCE, self._limits.active_messages - len(self._actives))
+        crowded = room <= 0 or self._recipients >= self._limits.active_recipients
+        if crowded or self._fetching or self._stopped is not None:
+            return
+        self._fetching = True
+        self._more_waits = False
+        claimed = self._spool.claim(self._clock.seconds(), room)
+        claimed.addCallback(self._fetched, room)
+        claimed.addErrback(self._fetch_failed)
+
+    def _fetched(self, entries: list[Entry], room: int) -> Deferred[None] | None:
+        self._fetching = False
+        for entry in entries:
+            self._admit(entry)
+        if len(entries) >= room or self._more_waits:
+            self._more_waits = True
+            self._refill()
+            return None
+        return self._spool.next_due().addCallback(self._next_due_known)
+
+    def _next_due_known(self, due: float | None) -> None:
+        if due is not None:
+            self._wake_at(due)
+
+    def _fetch_failed(self, fault: Fault) -> None:
+        self._fetching = False
+        self._log.error(
+            "the spool can't be read, it is asked again in {wait} s: {why}", wait=SPOOL_RETRY, why=fault.value
+        )
+        self._wake_at(self._clock.seconds() + SPOOL_RETRY)
+
+    def _retire(self, active: Active, due: float | None) -> None:
+        """A message has left the window; something of it is due then."""
+        entry = active.entry
+        if self._actives.pop(entry.message, None) is not None:
+            self._recipients -= len(entry.recipients)
+            if entry.content is not None:
+                self._cached -= entry.size
+        if active.withdrawn:  # an operator may have released some of it meanwhile
+            due = self._clock.seconds()
+        if due is not None:
+            self._wake_at(due)
+        self._refill()
+        self._look_whether_quiet()
+
+    # One message
+
+    def _admit(self, entry: Entry) -> None:
+        """Take a claimed message into the window and plan it."""
+        active = Active(entry, self._schedule.expiry(entry.arrived, is_bounce=entry.sender is None))
+        self._actives[entry.message] = active
+        self._recipients += len(entry.recipients)
+        try:
+            plan = self._planner.plan(active, self._clock.seconds())
+            if isinstance(plan, Deferred):
+                plan.addCallback(self._carry_out, active)
+                plan.addErrback(lambda fault: self._recorder.crash(active, fault))
+            else:
+                self._carry_out(plan, active)
+        except Exception:
+            self._recorder.crash(active, Fault())
+
+    def _carry_out(self, plan: Plan, active: Active) -> None:
+        active.jobs = len(plan.jobs) + 1  # the planning counts as one, so that the last job is known as the last
+        active.events = plan.events
+        self._recorder.conclude(active, plan.nowhere)
+        for job in plan.jobs:
+            self._queue(job)
+
+    def _queue(self, job: Job) -> None:
+        site = self._turns.site(job.destination.site)
+        crowded = len(self._actives) >= self._limits.active_messages * NEW_MAIL_SHARE
+        if crowded and len(site.waiting) >= self._limits.active_messages * SITE_SHARE:
+            wait = min(max(site.expected_wait(), SHORTEST_POSTPONEMENT), LONGEST_POSTPONEMENT)
+            due = self._clock.seconds() + wait * self._rng.uniform(0.5, 1.0)
+            reason = f"{len(site.waiting)} transactions wait for {site.name} before this one"
+            self._recorder.postpone(job.active, job.recipients, due, reason)
+        else:
+            self._turns.add(job)
+
+    def _set_aside(self, site: SiteQueue, jobs: list[Job]) -> None:
+        """
+        The site is dead: its jobs wait in the spool until it is asked again.
+
+        That is no attempt. A message whose lifetime is over ends by one that was made after it was over, its own or
+        another's: the dead mark alone delays, it never expires.
+        """
+        now = self._clock.seconds()
+        dead_until = site.window.dead_until
+        for job in jobs:
+            if site.silence is not None and site.silent_at >= job.active.expiry:
+                self._recorder.conclude(job.active, [(recipient, site.silence) for recipient in job.recipients])
+            else:
+                # Spread, so that they do not all come back in the instant of the probe.
+                due = dead_until + self._rng.uniform(0.0, 0.1) * (dead_until - now)
+                reason = f"{site.name} does not answer; it is asked again later"
+                self._recorder.postpone(job.active, job.recipients, due, reason)
+
+    # One job
+
+    def _start(self, job: Job) -> None:
+        """Its turn has come."""
+        entry = job.active.entry
+        job.began = self._clock.seconds()
+        if job.active.withdrawn:
+            job.recipients = [item for item in job.recipients if str(item.address) not in job.active.withdrawn]
+        if not job.recipients:
+            self._turns.ended(job, Ending.OUR_FAULT)
+            self._recorder.job_done(job.active, [], [])
+            return
+        delivery = Delivery(
+            message=entry.message,
+            arrived=entry.arrived,
+            sender=entry.sender,
+            recipients=tuple(recipient.address for recipient in job.recipients),
+            body=entry.body,
+            content=self._spool.content(entry),
+            destination=job.destination,
+        )
+        try:
+            attempt = self._agent.deliver(delivery)
+        except Exception:
+            self._attempt_crashed(Fault(), job)
+            return
+        attempt.addCallbacks(self._attempt_ended, self._attempt_crashed, callbackArgs=(job,), errbackArgs=(job,))
+        attempt.addErrback(lambda fault: self._log.failure("the end of an attempt", failure=fault))
+
+    def _attempt_ended(self, outcomes: Mapping[Address, Outcome], job: Job) -> None:
+        found = [(recipient, outcomes.get(recipient.address) or _NO_OUTCOME) for recipient in job.recipients]
+        self._recorder.conclude(job.active, found)
+        self._turns.ended(
+            job,
+            concluding.ending_of([outcome for _recipient, outcome in found]),
+            next((outcome for _recipient, outcome in found if isinstance(outcome, Deferral)), None),
+        )
+        self._look_whether_quiet()
+
+    def _attempt_crashed(self, fault: Fault, job: Job) -> None:
+        """A bug of ours: the recipients are deferred, and the message is counted against."""
+        self._recorder.note_crash(job.active, fault)
+        trouble = judge_exception(fault.value or RuntimeError(), Phase.QUEUE)
+        self._recorder.conclude(job.active, [(recipient, trouble) for recipient in job.recipients])
+        self._turns.ended(job, Ending.OUR_FAULT)
+        self._look_whether_quiet()
+
+
+_NO_OUTCOME = judge_exception(LookupError("the delivery agent gave no outcome"), Phase.QUEUE)

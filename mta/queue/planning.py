@@ -1,0 +1,95 @@
+"""
+From a claimed message to the transactions that it takes.
+
+Owns: grouping recipients by destination, and cutting groups to the size of a transaction.
+Never: starts or records anything. Routes are asked at each attempt, so that a changed configuration holds at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
+from twisted.python.failure import Failure as Fault
+
+from mta.address import Address
+from mta.destination import Destination, Route
+from mta.entry import QueuedRecipient
+from mta.events import Event
+from mta.interfaces import IDestinations
+from mta.outcome import Deferral, Failure
+from mta.queue import concluding
+from mta.queue.window import Active, Job
+
+Located = Destination | Deferral | Failure
+
+
+class Routes(Protocol):
+    """`mta.routing.router.Router`."""
+
+    def route(self, address: Address) -> Route: ...
+
+
+def _first_fault(fault: Fault) -> Fault:
+    """The fault itself, not the wrapper that tells which of the Deferreds it came from."""
+    error = fault.value
+    return error.subFailure if isinstance(error, FirstError) else fault
+
+
+@dataclass(slots=True)
+class Plan:
+    """The jobs of a message, who has no destination and why, and the events that tell of the routing."""
+
+    jobs: list[Job] = field(default_factory=list)
+    nowhere: list[tuple[QueuedRecipient, Deferral | Failure]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+
+class Planner:
+    """Plans messages; `per_transaction` recipients share one at most."""
+
+    def __init__(self, router: Routes, destinations: IDestinations, per_transaction: int) -> None:
+        self._router = router
+        self._destinations = destinations
+        self._per_transaction = per_transaction
+
+    def plan(self, active: Active, now: float) -> Plan | Deferred[Plan]:
+        """The plan for a message: at once, unless the DNS has to be asked."""
+        wanted: dict[tuple[Route, str], list[QueuedRecipient]] = {}
+        for recipient in active.entry.recipients:
+            address = recipient.address
+            wanted.setdefault((self._router.route(address), address.domain), []).append(recipient)
+        groups = [(route.rule, recipients) for (route, _domain), recipients in wanted.items()]
+        known: list[Located] = []
+        asked: list[Deferred[Located]] = []
+        for route, domain in wanted:
+            located = self._destinations.locate(route.next_hop, domain)
+            if isinstance(located, Deferred):
+                asked.append(located)
+            else:
+                known.append(located)
+                asked.append(succeed(located))
+        if len(known) == len(groups):
+            return self._grouped(active, now, groups, known)
+        waiting = gatherResults(asked, consumeErrors=True)
+        waiting.addErrback(_first_fault)
+        return waiting.addCallback(lambda found: self._grouped(active, now, groups, found))
+
+    def _grouped(
+        self, active: Active, now: float, groups: list[tuple[str, list[QueuedRecipient]]], located: list[Located]
+    ) -> Plan:
+        plan = Plan()
+        filling: dict[Destination, Job] = {}  # the last, unfilled job for a destination
+        for (rule, recipients), found in zip(groups, located, strict=True):
+            for recipient in recipients:
+                if not isinstance(found, Destination):
+                    plan.nowhere.append((recipient, found))
+                    continue
+                plan.events.append(concluding.routed(active.entry.message, now, recipient.address, rule, found))
+                job = filling.get(found)
+                if job is None or len(job.recipients) >= self._per_transaction:
+                    job = filling[found] = Job(active, found, [])
+                    plan.jobs.append(job)
+                job.recipients.append(recipient)
+        return plan

@@ -1,0 +1,150 @@
+"""
+Whose turn it is: jobs wait by site, and sites take turns.
+
+Owns: the queue of each site, the ring of sites that may start a job, the number of attempts at once over all sites.
+Never: knows what an attempt does. `start` is called with a job when its turn comes, `set_aside` when its site is dead.
+
+Ten thousand jobs for one site wait behind each other only: a site has a place in the ring, a job has not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+
+from mta.outcome import Deferral
+from mta.queue.sites import SiteLimits, SiteWindow
+from mta.queue.window import Job
+
+# Sites remembered with nothing to do; a forgotten one begins with the initial window again.
+MAX_IDLE_SITES = 10_000
+
+
+class Ending(Enum):
+    """What an attempt says of its site."""
+
+    ANSWERED = "answered"
+    NO_ANSWER = "no answer"
+    OUR_FAULT = "our fault"
+
+
+class SiteQueue:
+    """
+    One site: its window and the jobs that wait for it.
+
+    `in_ring`: it has its place in the ring. `silence` is what the last attempt without an answer met, `silent_at` when.
+    """
+
+    __slots__ = ("in_ring", "name", "seconds", "silence", "silent_at", "waiting", "window")
+
+    def __init__(self, name: str, limits: SiteLimits) -> None:
+        self.name = name
+        self.window = SiteWindow(limits)
+        self.waiting: deque[Job] = deque()
+        self.in_ring = False
+        self.silence: Deferral | None = None
+        self.silent_at = 0.0
+        self.seconds = 1.0  # a mean attempt takes, by exponential average
+
+    def expected_wait(self) -> float:
+        """Seconds until a job that joins now gets its turn, as things go."""
+        return len(self.waiting) * self.seconds / max(1, self.window.concurrency)
+
+
+class Turns:
+    """`at_once` attempts run at most over all sites; `now` gives seconds since 1970."""
+
+    def __init__(
+        self,
+        limits: SiteLimits,
+        at_once: int,
+        now: Callable[[], float],
+        start: Callable[[Job], None],
+        set_aside: Callable[[SiteQueue, list[Job]], None],
+    ) -> None:
+        self._limits = limits
+        self._at_once = at_once
+        self._now = now
+        self._start = start
+        self._set_aside = set_aside
+        self._sites: dict[str, SiteQueue] = {}
+        self._ring: deque[SiteQueue] = deque()
+        self._turning = False
+        self._stopped = False
+        self.running = 0
+
+    def site(self, name: str) -> SiteQueue:
+        """The site of that name, made where it is new."""
+        site = self._sites.get(name)
+        if site is None:
+            if len(self._sites) >= MAX_IDLE_SITES:
+                self._forget_idle()
+            site = self._sites[name] = SiteQueue(name, self._limits)
+        return site
+
+    def add(self, job: Job) -> None:
+        """Let `job` wait for its turn, which may be now."""
+        site = self.site(job.destination.site)
+        if site.window.is_dead(self._now()):
+            self._set_aside(site, [job])
+            return
+        site.waiting.append(job)
+        self._enter_ring(site)
+        self._turn()
+
+    def ended(self, job: Job, ending: Ending, silence: Deferral | None = None) -> None:
+        """The attempt of `job` is over; `silence` is what it met where the site gave no answer."""
+        now = self._now()
+        site = self.site(job.destination.site)
+        self.running -= 1
+        site.seconds += 0.1 * (min(now - job.began, 3600.0) - site.seconds)
+        if ending is Ending.ANSWERED:
+            site.window.answered()
+        elif ending is Ending.OUR_FAULT:
+            site.window.ended()
+        else:
+            site.silence, site.silent_at = silence, now
+            site.window.did_not_answer(now)
+            if site.window.is_dead(now) and site.waiting:
+                jobs, site.waiting = list(site.waiting), deque()
+                self._set_aside(site, jobs)
+        self._enter_ring(site)
+        self._turn()
+
+    def forgive(self) -> None:
+        """Let all dead sites be asked again."""
+        for site in self._sites.values():
+            site.window.forgive()
+
+    def stop(self) -> None:
+        """Start nothing more."""
+        self._stopped = True
+
+    def _enter_ring(self, site: SiteQueue) -> None:
+        if site.waiting and not site.in_ring and site.window.may_start(self._now()):
+            site.in_ring = True
+            self._ring.append(site)
+
+    def _turn(self) -> None:
+        """Start what may start, one job a site in turn."""
+        if self._turning:  # an attempt that ends at once comes back here: the loop below goes on for it
+            return
+        self._turning = True
+        try:
+            while self._ring and self.running < self._at_once and not self._stopped:
+                site = self._ring.popleft()
+                site.in_ring = False
+                if site.waiting and site.window.may_start(self._now()):
+                    job = site.waiting.popleft()
+                    site.window.started()
+                    self.running += 1
+                    self._start(job)
+                    self._enter_ring(site)
+        finally:
+            self._turning = False
+
+    def _forget_idle(self) -> None:
+        idle = [name for name, site in self._sites.items() if not site.waiting and site.window.is_unremarkable]
+        for name in idle:
+            del self._sites[name]
