@@ -1,0 +1,1 @@
+"""The SMTP listeners: LineReceiver shells over the sans-I/O session."""

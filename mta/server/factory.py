@@ -1,0 +1,86 @@
+"""
+The factory of a listener's connections.
+
+Owns: the sessions of one listener, from its first connection to the end of the service.
+Never: binds a port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet import protocol
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+
+from mta.interfaces import IQueue, ISpool
+from mta.policy.clients import Networks
+from mta.policy.limits import Connections, ServerLimits
+from mta.policy.relay import RelayPolicy
+from mta.server.listener import Listener, Log
+from mta.server.protocol import ServerProtocol
+from mta.server.sessions import Sessions
+
+
+class ServerFactory(protocol.ServerFactory):
+    """
+    Makes an SMTP session of each connection.
+
+    `listener` is its name in the configuration; the other arguments are those of `mta.server.listener.Listener`.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        *,
+        hostname: str,
+        listener: str,
+        role: str,
+        policy: RelayPolicy,
+        limits: ServerLimits,
+        connections: Connections,
+        spool: ISpool,
+        queue: IQueue,
+        storage_room: Callable[[], bool],
+        clock: IReactorTime,
+        bare_newlines: str,
+        normalize_networks: Networks,
+        log: Log,
+    ) -> None:
+        self._listener = Listener(
+            hostname=hostname,
+            name=listener,
+            role=role,
+            policy=policy,
+            limits=limits,
+            connections=connections,
+            spool=spool,
+            queue=queue,
+            storage_room=storage_room,
+            clock=clock,
+            bare_newlines=bare_newlines,
+            normalize_networks=normalize_networks,
+            log=log,
+        )
+        self._sessions = Sessions(clock)
+
+    @property
+    def sessions(self) -> int:
+        """How many connections are open."""
+        return len(self._sessions)
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:  # noqa: ARG002 (the transport knows it too)
+        return ServerProtocol(self._listener, self._sessions)
+
+    def stop(self) -> Deferred[None]:
+        """
+        Begin no new message: idle peers get 421 at once, the others when theirs is done. Fires when all are gone.
+
+        The caller stops listening first, and calls `abort` when it has waited long enough.
+        """
+        return self._sessions.stop()
+
+    def abort(self) -> None:
+        """Give every peer 421 now; content that has not reached its end is forgotten."""
+        self._sessions.abort()

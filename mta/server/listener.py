@@ -1,0 +1,71 @@
+"""
+What the sessions of one listener share.
+
+Owns: the gathering of it, and what follows from the peer's address.
+Never: changes while sessions use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from twisted.internet.interfaces import IReactorTime
+
+from mta.interfaces import IQueue, ISpool
+from mta.policy.clients import Networks
+from mta.policy.limits import Connections, ServerLimits
+from mta.policy.relay import RelayPolicy
+from mta.smtp.terms import Terms
+
+Log = Callable[[str, Mapping[str, str]], None]
+
+# Strangers come to listeners of this role alone: only there a wait before the greeting sorts out anybody.
+_PUBLIC_ROLE = "mx"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """
+    `role` and `bare_newlines` as in the configuration; `storage_room` says whether the disk has room for a message.
+
+    `connections` is shared with the other listeners. `log` takes a kind and fields, one line for each call.
+    """
+
+    hostname: str
+    name: str
+    role: str
+    policy: RelayPolicy
+    limits: ServerLimits
+    connections: Connections
+    spool: ISpool
+    queue: IQueue
+    storage_room: Callable[[], bool]
+    clock: IReactorTime
+    bare_newlines: str
+    normalize_networks: Networks
+    log: Log
+    terms: Terms = field(init=False)
+
+    def __post_init__(self) -> None:
+        limits = self.limits
+        terms = Terms(
+            hostname=self.hostname,
+            message_size=limits.message_size,
+            text_line=limits.text_line,
+            hops=limits.hops,
+            recipients=limits.recipients,
+            messages_per_session=limits.messages_per_session,
+            errors_soft=limits.errors_soft,
+            errors_hard=limits.errors_hard,
+            junk_commands=limits.junk_commands,
+        )
+        object.__setattr__(self, "terms", terms)
+
+    def normalizes(self, ip: str) -> bool:
+        """Whether bare CR and LF from this client become CRLF instead of being refused."""
+        return self.bare_newlines == "normalize" or self.normalize_networks.contains(ip)
+
+    def greet_wait(self, trusted: bool) -> float:
+        """Seconds to listen for a peer that speaks too early, before it is greeted."""
+        return 0.0 if trusted or self.role != _PUBLIC_ROLE else self.limits.greet_wait

@@ -1,0 +1,50 @@
+"""
+Where a session of the server stands, and which command leads where (RFC 5321 4.1.4).
+
+Owns: the stages, the table of moves, and the reply to a command that comes out of order.
+Never: does what a command asks.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from mta.smtp import replies
+
+
+class Stage(Enum):
+    """Where a session stands."""
+
+    CONNECTED = "connected"  # no hello yet
+    READY = "ready"
+    MAIL = "mail"  # the sender is known
+    RCPT = "rcpt"  # and at least one recipient
+    DATA = "data"  # content arrives
+    CLOSED = "closed"  # the last reply was given
+
+
+_HELLO = {b"HELO": Stage.READY, b"EHLO": Stage.READY}
+_ANYTIME = {**_HELLO, b"RSET": Stage.READY}
+_QUIT = {b"QUIT": Stage.CLOSED}
+
+# What is not here is a 503 that changes nothing; commands that never move anything are not here either. "." is the end
+# of the data.
+MOVES: dict[Stage, dict[bytes, Stage]] = {
+    Stage.CONNECTED: {**_HELLO, b"RSET": Stage.CONNECTED, **_QUIT},
+    Stage.READY: {**_ANYTIME, b"MAIL": Stage.MAIL, **_QUIT},
+    Stage.MAIL: {**_ANYTIME, b"RCPT": Stage.RCPT, **_QUIT},
+    Stage.RCPT: {**_ANYTIME, b"RCPT": Stage.RCPT, b"DATA": Stage.DATA, **_QUIT},
+    Stage.DATA: {b".": Stage.READY},
+    Stage.CLOSED: {},
+}
+
+OUT_OF_ORDER = {
+    (Stage.CONNECTED, b"MAIL"): replies.HELLO_FIRST,
+    (Stage.CONNECTED, b"RCPT"): replies.HELLO_FIRST,
+    (Stage.CONNECTED, b"DATA"): replies.HELLO_FIRST,
+    (Stage.READY, b"RCPT"): replies.MAIL_FIRST,
+    (Stage.READY, b"DATA"): replies.MAIL_FIRST,
+    (Stage.MAIL, b"MAIL"): replies.NESTED_MAIL,
+    (Stage.RCPT, b"MAIL"): replies.NESTED_MAIL,
+    (Stage.MAIL, b"DATA"): replies.NO_VALID_RECIPIENTS,
+}

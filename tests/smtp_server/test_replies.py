@@ -1,0 +1,49 @@
+"""The catalog of replies and the page rendered from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.smtp import replies
+from mta.smtp.replies import CATALOG, render
+
+PAGE = Path(__file__).parents[2] / "docs" / "replies.md"
+
+# RFC 2034 4: these carry no enhanced code.
+PLAIN = {"GREETING", "HELLO", "START_DATA", "SPOKE_EARLY"}
+
+
+class ReplyTests(SynchronousTestCase):
+    def test_page_is_current(self) -> None:
+        """docs/replies.md is what the catalog renders to; `python -m mta.smtp.replies` writes it anew."""
+        self.assertEqual(render(), PAGE.read_text(encoding="utf-8"))
+
+    def test_enhanced_codes(self) -> None:
+        """Each reply carries an enhanced code of its own class, but greetings, hellos and 354 (RFC 2034 4)."""
+        for name, entry in CATALOG.items():
+            if name in PLAIN:
+                self.assertIsNone(entry.enhanced, name)
+            else:
+                self.assertEqual(str(entry.code)[0], (entry.enhanced or "")[:1], name)
+
+    def test_length(self) -> None:
+        """A reply line has at most 512 octets, also with the longest address in it (RFC 5321 4.5.3.1.5)."""
+        longest = "x" * 256
+        for name, entry in CATALOG.items():
+            fields = dict.fromkeys(
+                ("hostname", "queue_id", "limit", "parameter", "syntax", "reason", "recipient"), longest
+            )
+            self.assertLessEqual(len(entry.fill(**fields).encode()), 512, name)
+
+    def test_texts_and_meanings(self) -> None:
+        """Every entry says what it means in a sentence, and names its source."""
+        for name, entry in CATALOG.items():
+            self.assertTrue(entry.meaning.endswith("."), name)
+            self.assertTrue(entry.source.startswith("RFC "), name)
+
+    def test_wire(self) -> None:
+        """A reply without fields is ready for the wire."""
+        self.assertEqual(b"250 2.1.5 Ok\r\n", replies.RECIPIENT_OK.wire)
+        self.assertEqual(b"250 2.0.0 Ok: queued as X\r\n", replies.QUEUED.fill(queue_id="X").encode())
