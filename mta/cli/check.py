@@ -1,0 +1,30 @@
+"""
+`mta check`: the configuration, and what it points to.
+
+Owns: the report.
+Never: binds a port, or changes anything.
+"""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from mta.cli.configuration import config_option, loaded, located
+from mta.cli.failure import CommandError
+from mta.config.checking import problems
+
+
+@click.command()
+@config_option
+def check(config: str | None) -> None:
+    """Check the configuration; every problem is a line, and the exit code is 78 (EX_CONFIG) then."""
+    checked = loaded(config)
+    if found := problems(checked):
+        raise CommandError("\n".join(found), os.EX_CONFIG)
+    listeners = ", ".join(f"{listener.name} on {listener.endpoint}" for listener in checked.listeners)
+    domains = f"{len(checked.local.domains)} local domains, {len(checked.relay.domains)} relay domains"
+    click.echo(f"{located(config)}: OK")
+    click.echo(f"  {checked.hostname}: {listeners}")
+    click.echo(f"  {domains}, {len(checked.routes)} routes; state in {checked.state_dir}")

@@ -1,0 +1,100 @@
+"""
+The `mta` command, and `sendmail` and `mailq`, which are other names of it.
+
+Owns: the names of the commands, and how they end: messages on standard error, exit codes of sysexits.
+Never: imports a command before it is asked for. Start-up time is what people feel, and a script's loop pays it often.
+Fails: never with a traceback for what a person typed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import PurePath
+from typing import NamedTuple
+
+import click
+
+from mta import __version__
+from mta.cli.failure import CommandError
+
+
+class Lazy(NamedTuple):
+    """Where a command stands, and its line in the list of commands."""
+
+    module: str
+    name: str
+    help: str
+
+
+COMMANDS = {
+    "check": Lazy("mta.cli.check", "check", "Check the configuration and what it points to."),
+    "queue": Lazy("mta.cli.queue", "queue", "List and change the queue."),
+    "send": Lazy("mta.cli.send", "send", "Send a message from standard input, as sendmail does."),
+    "trace": Lazy("mta.cli.trace", "trace", "Print every event of a message."),
+}
+
+# The names that programs call an MTA's tools by, and the words they stand for.
+ALIASES = {"sendmail": ["send"], "mailq": ["queue", "list"]}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are run, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return None
+        command = getattr(import_module(lazy.module), lazy.name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].help) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mta", message="%(prog)s %(version)s")
+@click.option("--config", metavar="FILE", help="Configuration file. [default: $MTA_CONFIG, or ./etc/mta.toml]")
+@click.pass_context
+def mta(context: click.Context, config: str | None) -> None:
+    """Run and look after the mail transfer agent. (`twistd mta` starts it.)"""
+    context.obj = config
+
+
+def run(arguments: Sequence[str], name: str = "mta") -> int:
+    """The exit code of the command that `arguments` spell, called as `name`."""
+    arguments = [*ALIASES.get(name, []), *arguments]
+    try:
+        code = mta.main(arguments, prog_name="mta", standalone_mode=False)
+        # Whatever is still in the buffer must meet its closed pipe here, not in the interpreter's last breath.
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show()
+        return os.EX_USAGE
+    except CommandError as error:
+        for line in error.message.splitlines():
+            click.echo(f"{name}: {line}", err=True)
+        return error.code
+    except (click.Abort, KeyboardInterrupt):
+        return 130  # the shell's 128 + SIGINT
+    except BrokenPipeError:
+        # `mta queue list | head`: nobody reads on. Closed quietly, or Python complains at exit.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 141  # the shell's 128 + SIGPIPE
+    return code if isinstance(code, int) else os.EX_OK
+
+
+def main() -> None:
+    """The entry point."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A header in a script that this terminal's encoding lacks is no reason to end in a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:], PurePath(sys.argv[0]).name))
