@@ -1,0 +1,284 @@
+"""
+An SMTP connection to one address of a host: the shell around `mta.smtp.client.ClientSession`.
+
+Owns: the transport, the timeout of each stage, the flow of content from the spool to the network.
+Never: chooses a host, decides an outcome.
+Fails: a Deferred that is cancelled fails with CancelledError and its connection is aborted; all else is a value.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionDone, TimeoutError
+from twisted.internet.interfaces import IAddress, IConnector, IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from mta.delivery.content import ContentProducer
+from mta.interfaces import IContent
+from mta.outcome import Deferral, Phase, Scope, judge_exception
+from mta.smtp.client import ClientSession, Ended, Ready, SendContent, TransactionDone
+from mta.smtp.client_stage import Stage
+from mta.smtp.transaction import Transaction
+
+# We are out of something, or our own address is not there: that says nothing about the host.
+_OUR_FAULT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EADDRINUSE))
+
+Opened = Deferred["ClientConnection | Deferral"]
+
+
+class ClientConnection(Protocol):
+    """
+    One connection.
+
+    `opened` fires when the server is ready for the first transaction, or with the reason why it will not be. `freed`
+    is called whenever a transaction has left the connection ready for another, `gone` once, when it is lost.
+    """
+
+    transport: Any  # an ITCPTransport that is an IConsumer as well; no type says both
+
+    def __init__(
+        self,
+        session: ClientSession,
+        site: str,
+        clock: IReactorTime,
+        seconds: Mapping[Stage, float],
+        opened: Opened,
+        freed: Callable[[ClientConnection], None],
+        gone: Callable[[ClientConnection], None],
+    ) -> None:
+        self.site = site
+        self.transactions = 0
+        self.since = 0.0  # when it was made, on the clock
+        self._session = session
+        self._clock = clock
+        self._seconds = seconds
+        self._opened: Opened | None = opened
+        self._freed = freed
+        self._gone = gone
+        self._content: IContent | None = None
+        self._producer: ContentProducer | None = None
+        self._done: Deferred[TransactionDone] | None = None
+        self._timer: IDelayedCall | None = None
+        self._deadline = inf
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `transact` may be called."""
+        return self._session.stage is Stage.READY
+
+    def transact(self, transaction: Transaction, content: IContent) -> Deferred[TransactionDone]:
+        """
+        Send one message. The connection must be ready.
+
+        Fires when the connection is ready again or closes, so that whoever counts transactions counts connections.
+        """
+        done: Deferred[TransactionDone] = Deferred(lambda _: self.abort())
+        self._session.begin(transaction)
+        self.transactions += 1
+        self._content = content
+        self._done = done
+        self._go_on()
+        return done
+
+    def quit(self) -> None:
+        """Take leave of the server, where the connection is ready, and close; it does not wait long for the answer."""
+        self._session.quit()
+        self._go_on()
+
+    def abort(self) -> None:
+        """Drop the connection at once. Nobody is told but `gone`."""
+        self._opened = self._done = None
+        self._session.fail(Deferral("given up", self._session.phase, Scope.OURSELVES))
+        self._go_on()
+        self.transport.abortConnection()
+
+    # -- What Twisted calls
+
+    def connectionMade(self) -> None:
+        # Our writes are whole groups of commands and whole pieces of content: waiting to join them only adds delay.
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        self.since = self._clock.seconds()
+        self._watch()
+
+    def dataReceived(self, data: bytes) -> None:
+        replies = self._session.replies
+        self._session.receive(data)
+        # A part of a reply changes nothing, the timeout included: a server can't hold us by sending an octet at a time.
+        if self._session.replies != replies or self._session.has_ended:
+            self._go_on()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if reason.check(ConnectionDone):
+            self._session.lost("closed the connection")
+        elif reason.check(ConnectionClosed):
+            self._session.lost("broke the connection off")
+        else:  # Twisted ends a connection whose protocol raised, and passes the exception
+            self._session.fail(judge_exception(_exception(reason), self._session.phase, self._session.host))
+        self._go_on()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._gone(self)
+
+    # -- Steps
+
+    def _go_on(self) -> None:
+        """Act on what happened in the session. Others are told last, for they may call us again."""
+        ready = False
+        done: TransactionDone | None = None
+        ended: Ended | None = None
+        while (event := self._session.next_event()) is not None:
+            if isinstance(event, SendContent):
+                self._send_content()
+            elif isinstance(event, TransactionDone):
+                done = event
+            elif isinstance(event, Ready):
+                ready = True
+            else:
+                ended = event
+        self._flush()
+        if done is not None:
+            self._content = None
+        if ended is not None:
+            self._stop_content()
+            self.transport.loseConnection()
+        self._tell(ready, done, ended)
+
+    def _tell(self, ready: bool, done: TransactionDone | None, ended: Ended | None) -> None:
+        if (ready or ended is not None) and self._opened is not None:
+            opened, self._opened = self._opened, None
+            opened.callback(self if ended is None else ended.why)
+        if done is not None:
+            waiting, self._done = self._done, None
+            if self.is_ready:
+                self._freed(self)
+            if waiting is not None:
+                waiting.callback(done)
+
+    def _flush(self) -> None:
+        """Send what waits, in one write, and give the server its time from now."""
+        output = self._session.take_output()
+        if output:
+            self.transport.write(output)
+        self._watch()
+
+    def _send_content(self) -> None:
+        assert self._content is not None  # the session asks for it within `transact` only
+        whole = self._content.whole()
+        if whole is None:
+            self._producer = ContentProducer(self._content, self._send_piece, self._content_ended, self._content_failed)
+            self.transport.registerProducer(self._producer, False)
+        else:
+            # With the final dot in the same write: a small one behind it would wait for a delayed ACK.
+            self._session.send_content(whole)
+            self._session.end_content()
+
+    def _send_piece(self, data: bytes) -> None:
+        self._session.send_content(data)
+        self._flush()
+
+    def _content_ended(self) -> None:
+        self._stop_content()
+        self._session.end_content()
+        self._flush()
+
+    def _content_failed(self, fault: Failure) -> None:
+        self._stop_content()
+        reason = f"cannot read the message: {fault.getErrorMessage()}"
+        self._session.fail(Deferral(reason, Phase.CONTENT, Scope.OURSELVES, enhanced="4.3.0"))
+        self._go_on()
+
+    def _stop_content(self) -> None:
+        if self._producer is not None:
+            self._producer.stopProducing()
+            self._producer = None
+            self.transport.unregisterProducer()
+
+    # -- Time
+
+    def _watch(self) -> None:
+        """
+        Set the time by which the current stage must end.
+
+        The one timer is moved only where it would come too late; early, it looks at the deadline and sleeps on. Most
+        stages have the same few minutes, so most connections set a timer once and not for every command.
+        """
+        seconds = self._seconds.get(self._session.stage, inf)
+        self._deadline = self._clock.seconds() + seconds
+        if seconds == inf:
+            return
+        if self._timer is not None:
+            if self._timer.getTime() <= self._deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._clock.callLater(seconds, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        left = self._deadline - self._clock.seconds()
+        if left == inf:
+            return
+        if left > 0:
+            self._timer = self._clock.callLater(left, self._timer_fired)
+            return
+        self._session.timed_out()
+        self._go_on()
+        self.transport.abortConnection()
+
+
+class ConnectionFactory(ClientFactory):
+    """Makes one connection. `make` gets `opened`, which fires as `ClientConnection` says, or with why there is none."""
+
+    noisy = False
+
+    def __init__(self, host: str, make: Callable[[Opened], ClientConnection]) -> None:
+        self.opened: Opened = Deferred(lambda _: self._cancel())
+        self._host = host
+        self._make = make
+        self._connector: IConnector | None = None
+        self._connection: ClientConnection | None = None
+        self._cancelled = False
+
+    def startedConnecting(self, connector: IConnector) -> None:
+        self._connector = connector
+
+    def buildProtocol(self, _addr: IAddress | None) -> ClientConnection:
+        self._connection = self._make(self.opened)
+        return self._connection
+
+    def clientConnectionFailed(self, _connector: IConnector, reason: Failure) -> None:
+        if not self._cancelled:
+            self.opened.callback(judge_connect_error(_exception(reason), self._host))
+
+    def _cancel(self) -> None:
+        self._cancelled = True
+        if self._connection is not None:
+            self._connection.abort()
+        elif self._connector is not None:
+            self._connector.stopConnecting()
+
+
+def _exception(fault: Failure) -> BaseException:
+    """The exception in a Failure, whose type allows for none."""
+    return fault.value if fault.value is not None else RuntimeError(fault.getErrorMessage())
+
+
+def judge_connect_error(error: BaseException, host: str) -> Deferral:
+    """The outcome of a connection to `host` that did not come about."""
+    number = error.osError if isinstance(error, ConnectError) else None
+    if isinstance(error, TimeoutError):
+        words = "it does not answer"
+    elif isinstance(number, int):
+        words = os.strerror(number)
+    else:
+        words = str(error)
+    scope = Scope.OURSELVES if number in _OUR_FAULT else Scope.SITE
+    return Deferral(f"cannot connect to {host}: {words}", Phase.CONNECT, scope, host, enhanced="4.4.1")

@@ -1,0 +1,104 @@
+"""
+Deliver into Maildirs.
+
+Owns: one file for each recipient, its name, its Return-Path; what a full disk or a missing permission means.
+Never: blocks the reactor: all work on files is done by `run_in_thread`.
+Fails: never for a mailbox. Trouble with our own store is a deferral, whatever it is: mail waits until it is mended.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mta.address import Address
+from mta.delivery.content import ContentReader
+from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path
+from mta.entry import Delivery
+from mta.interfaces import IContent, IDeliveryAgent
+from mta.message.trace import return_path
+from mta.outcome import Deferral, Delivered, Outcome, Phase, Scope, judge_exception
+
+T = TypeVar("T")
+
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+class RunInThread(Protocol):
+    """Runs `work` in another thread: ``partial(deferToThreadPool, reactor, pool)``; at once in the simulator."""
+
+    def __call__(self, work: Callable[[], T], /) -> Deferred[T]: ...
+
+
+@implementer(IDeliveryAgent)
+class MaildirAgent:
+    """The Maildirs below `base`. The next hop's target is the template of `mailbox_path`."""
+
+    def __init__(self, *, base: Path, hostname: str, clock: IReactorTime, run_in_thread: RunInThread) -> None:
+        self._base = base
+        # The Maildir page: "/" and ":" in the host's name stand as \057 and \072.
+        self._hostname = hostname.replace("/", r"\057").replace(":", r"\072")
+        self._clock = clock
+        self._run_in_thread = run_in_thread
+        self._count = 0
+
+    def deliver(self, delivery: Delivery) -> Deferred[Mapping[Address, Outcome]]:
+        return Deferred.fromCoroutine(self._deliver(delivery))
+
+    def stop(self) -> Deferred[None]:
+        return succeed(None)
+
+    async def _deliver(self, delivery: Delivery) -> Mapping[Address, Outcome]:
+        head = return_path(delivery.sender)
+        return {recipient: await self._outcome(delivery, recipient, head) for recipient in delivery.recipients}
+
+    async def _outcome(self, delivery: Delivery, recipient: Address, head: bytes) -> Outcome:
+        host = "maildir:"
+        try:
+            path = mailbox_path(delivery.destination.next_hop.target, recipient)
+            host = f"maildir:{path}"
+            await self._store(MailboxFile(self._base, path, self._unique_name()), head, delivery.content)
+        except CancelledError:
+            raise
+        except MailboxError as error:
+            return Deferral(str(error), Phase.STORE, Scope.RECIPIENT, host, enhanced="4.2.0")
+        except OSError as error:
+            words = os.strerror(error.errno) if error.errno else str(error)
+            enhanced = "4.3.1" if error.errno in _FULL else "4.3.0"
+            return Deferral(f"cannot write to {host}: {words}", Phase.STORE, Scope.OURSELVES, host, enhanced=enhanced)
+        except Exception as error:
+            return judge_exception(error, Phase.STORE, host)
+        return Delivered(host, phase=Phase.STORE)
+
+    async def _store(self, file: MailboxFile, head: bytes, content: IContent) -> None:
+        whole = content.whole()
+        if whole is not None:
+            await self._run_in_thread(lambda: file.store((head, whole)))
+            return
+        reader = ContentReader(content)
+        try:
+            await self._run_in_thread(file.open)
+            piece = head
+            while piece:
+                await self._run_in_thread(partial(file.write, piece))
+                piece = await reader.next_chunk()
+            await self._run_in_thread(file.finish)
+        except CancelledError:
+            raise  # a thread may be writing still; what is left in tmp, Maildir readers remove after 36 hours
+        except Exception:
+            await self._run_in_thread(file.abort)
+            raise
+
+    def _unique_name(self) -> str:
+        """Time, microsecond, process, count, host: unique also where the clock is set back."""
+        now = self._clock.seconds()
+        self._count += 1
+        return f"{int(now)}.M{int(now % 1 * 1_000_000)}P{os.getpid()}Q{self._count}.{self._hostname}"

@@ -1,0 +1,361 @@
+"""
+The client's side of an SMTP connection: bytes and transactions in, bytes and events out.
+
+Owns: the order of the dialogue, which reply answers which command, pipelining, and what the end of a connection means
+for the message on it.
+Never: touches a socket, a clock or a file. The shell (`mta/delivery/connection.py`) has a timeout for each `Stage`.
+Fails: never for what a server sends. `begin` at the wrong time is a RuntimeError of the caller.
+
+A dialogue that is out of step (a reply nobody asked for, nonsense, a 2xx where only 3xx can stand) is never believed:
+whatever it seemed to say of a recipient becomes a deferral, and the connection ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mta.address import Address
+from mta.outcome import Deferral, Failure, Outcome, Phase, Scope, judge_reply
+from mta.reply import Reply
+from mta.smtp.capabilities import Capabilities, capabilities_from
+from mta.smtp.client_stage import PHASES, WAITING, WELCOME, Stage
+from mta.smtp.dots import DotEncoder
+from mta.smtp.reply_parser import ReplyError, ReplyParser
+from mta.smtp.transaction import Progress, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The server greeted us and knows our name: `begin` may be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendContent:
+    """The server waits for the content: call `send_content` for each piece of it, then `end_content`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionDone:
+    """
+    One outcome for each recipient; the session is `READY` again or `ENDED`.
+
+    `undecided` are those whose deferral only says that the connection ended before the server said anything of them,
+    and before it could have taken the message: another host may be asked for them at once.
+    """
+
+    outcomes: Mapping[Address, Outcome]
+    undecided: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The connection is of no more use: send what is left to send and close it. `why` is fit for a log."""
+
+    why: Deferral
+
+
+# RFC 1047: what a client can't know when the connection ends between its final dot and the reply.
+_DOUBT = "; in doubt: the message may have been delivered"
+
+ClientEvent = Ready | SendContent | TransactionDone | Ended
+
+
+class ClientSession:
+    """
+    One connection, from the greeting to its end.
+
+    `hello` is our name, `host` the server's as "name[ip]:port". After each call take all of `next_event`, then send
+    `take_output`. `replies` counts the replies so far: a timeout starts anew with each, not with each byte.
+    """
+
+    def __init__(self, hello: str, host: str) -> None:
+        if not (hello.isascii() and hello.isprintable()):
+            raise ValueError(f"{hello!r} is no name for EHLO")
+        self.host = host
+        self.capabilities = Capabilities()
+        self.replies = 0
+        self._hello = hello
+        self._parser = ReplyParser()
+        self._encoder = DotEncoder()
+        self._output: list[bytes] = []
+        self._events: deque[ClientEvent] = deque()
+        # The replies that are due, in order (RFC 2920 3.1: one for each command of a group).
+        self._due: deque[Stage] = deque((Stage.GREETING,))
+        self._resting = Stage.READY  # the stage while none is due
+        self._unsent: deque[tuple[Stage, bytes]] = deque()  # commands that wait for the reply to the one before
+        self._progress: Progress | None = None
+
+    @property
+    def stage(self) -> Stage:
+        return self._due[0] if self._due else self._resting
+
+    @property
+    def has_ended(self) -> bool:
+        return self._resting is Stage.ENDED
+
+    @property
+    def phase(self) -> Phase:
+        """The stage in the words of an outcome."""
+        return PHASES[self.stage]
+
+    def next_event(self) -> ClientEvent | None:
+        """The next thing that happened, or None."""
+        return self._events.popleft() if self._events else None
+
+    def take_output(self) -> bytes:
+        """All bytes that wait to be sent."""
+        output = b"".join(self._output)
+        self._output.clear()
+        return output
+
+    # -- What the caller asks for
+
+    def begin(self, transaction: Transaction) -> None:
+        """Start a transaction. The session must be READY."""
+        if self.stage is not Stage.READY:
+            raise RuntimeError(f"a transaction cannot begin while the session waits for {self.stage.value}")
+        self._progress = progress = Progress(transaction, self.host)
+        limit = self.capabilities.size_limit
+        if limit is not None and transaction.size > limit:
+            # RFC 1870 6.2: the server has said so already, and asking it would change nothing.
+            reason = f"message too large for {self.host}: {transaction.size} octets, it takes up to {limit}"
+            progress.settle_rest(Failure(reason, Phase.MAIL, self.host, enhanced="5.3.4"))
+        commands = [] if progress.outcomes else progress.commands(self.capabilities)
+        if not progress.asked:
+            self._done()
+            return
+        stages = [Stage.MAIL, *(Stage.RCPT for _ in progress.asked), Stage.DATA]
+        commands.append(b"DATA\r\n")
+        if self.capabilities.pipelining:
+            # RFC 2920 3.1: MAIL, RCPT and, as the last one of the group, DATA.
+            self._output.append(b"".join(commands))
+            self._due.extend(stages)
+        else:
+            self._unsent.extend(zip(stages, commands, strict=True))
+            self._send_next()
+
+    def send_content(self, data: bytes) -> None:
+        """Send the next piece of the content, cut anywhere. Nothing happens once the transaction is over."""
+        if self.stage is Stage.CONTENT:
+            self._output.append(self._encoder.feed(data))
+
+    def end_content(self) -> None:
+        """Send the final dot. From here on the server may have the message, whatever becomes of the connection."""
+        if self.stage is Stage.CONTENT:
+            self._resting = Stage.READY
+            self._send(Stage.FINAL_DOT, self._encoder.finish())
+
+    def quit(self) -> None:
+        """Take leave, where the session is READY; `Ended` follows with the server's answer."""
+        if self.stage is Stage.READY:
+            self._send(Stage.QUIT, b"QUIT\r\n")
+
+    # -- What happens to the connection
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the server, cut anywhere."""
+        if self.has_ended:
+            return
+        self._parser.feed(data)
+        try:
+            while not self.has_ended and (reply := self._parser.next_reply()) is not None:
+                self.replies += 1
+                self._answered(reply)
+        except ReplyError as error:
+            self._out_of_step(str(error))
+
+    def lost(self, how: str) -> None:
+        """The connection is gone; `how` the server ended it: "closed the connection"."""
+        self._broken(how)
+
+    def timed_out(self) -> None:
+        """The server took too long for the current stage."""
+        self._broken("took too long")
+
+    def fail(self, deferral: Deferral) -> None:
+        """Give the transaction up for a reason of our own. The caller must close without a final dot."""
+        if not self.has_ended:
+            self._end(deferral, elsewhere=False)
+
+    # -- Replies
+
+    def _answered(self, reply: Reply) -> None:
+        stage = self.stage
+        if reply.code == 421:  # RFC 5321 3.8: it may come in place of any reply, and unasked
+            self._closed_by(reply, stage)
+        elif self._output or stage is Stage.READY:
+            # What was here before its command was sent answers nothing.
+            self._out_of_step(f"a reply to no command: {reply}")
+        elif reply.is_positive and reply.code not in WELCOME[stage]:
+            self._out_of_step(f"a reply that has no place here: {reply}")
+        else:
+            if self._due:
+                self._due.popleft()
+            _ANSWERED[stage](self, reply)
+
+    def _closed_by(self, reply: Reply, stage: Stage) -> None:
+        judged = judge_reply(reply, self.phase, self.host)
+        assert isinstance(judged, Deferral)  # judge_reply: 421 is one
+        # After the final dot it says that the message was not taken. Should it be wrong, a second host in the same
+        # attempt would make two copies for certain; a later attempt may meet the same host, and its duplicate check.
+        self._end(judged, elsewhere=stage is not Stage.FINAL_DOT)
+
+    def _greeted(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._send(Stage.EHLO, f"EHLO {self._hello}\r\n".encode("ascii"))
+        else:
+            self._turned_away(reply, Phase.GREETING)
+
+    def _ehlo_answered(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self.capabilities = capabilities_from(reply)
+            self._events.append(Ready())
+        elif reply.is_permanent:  # RFC 5321 3.2: a server from before the extensions
+            self._send(Stage.HELO, f"HELO {self._hello}\r\n".encode("ascii"))
+        else:
+            self._turned_away(reply, Phase.HELLO)
+
+    def _helo_answered(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._events.append(Ready())
+        else:
+            self._turned_away(reply, Phase.HELLO)
+
+    def _turned_away(self, reply: Reply, phase: Phase) -> None:
+        judged = judge_reply(reply, phase, self.host)
+        assert isinstance(judged, Deferral)  # judge_reply: the refusal of all mail is no refusal of this one
+        self._output.append(b"QUIT\r\n")  # RFC 5321 3.1: a server that says 554 waits for it
+        self._end(judged)
+
+    def _sender_answered(self, reply: Reply) -> None:
+        self._open.sender_answered(reply)
+        self._go_on()
+
+    def _recipient_answered(self, reply: Reply) -> None:
+        self._open.recipient_answered(reply)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Send the next command of the envelope, where that waits for a reply and still makes sense."""
+        if self._due:
+            return  # a pipelined group: its other replies are on their way
+        progress = self._open
+        if progress.sender_refused or (self._unsent[0][0] is Stage.DATA and not progress.accepted):
+            self._unsent.clear()
+            self._reset()
+        else:
+            self._send_next()
+
+    def _data_answered(self, reply: Reply) -> None:
+        progress = self._open
+        if not reply.is_positive:
+            progress.content_refused(reply, Phase.DATA)
+            self._reset()
+        elif not progress.accepted:
+            # RFC 2920 3.1: DATA went out with the group, and though every recipient was refused the server wants
+            # content. A lone dot ends that; whatever it answers, nothing was delivered.
+            self._send(Stage.EMPTY_DOT, b".\r\n")
+        elif progress.sender_refused:
+            # Here a lone dot could deliver an empty message: a server that closes without one drops it.
+            self._out_of_step(f"{reply} to DATA, after a refused sender")
+        else:
+            self._encoder = DotEncoder()
+            self._resting = Stage.CONTENT
+            self._events.append(SendContent())
+
+    def _content_answered(self, reply: Reply) -> None:
+        # RFC 5321 has no reply before the final dot, but a server that is full or has seen enough says so and often
+        # closes. Its refusal is meant; only the dialogue can't go on, for we are in the middle of the content.
+        self._open.content_refused(reply, Phase.CONTENT)
+        self._end(self._trouble(f"{self.host} refused the content before its end: {reply}", "4.5.0"), elsewhere=False)
+
+    def _final_dot_answered(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._open.content_accepted(reply)
+        else:
+            self._open.content_refused(reply, Phase.END_OF_DATA)
+        self._done()
+
+    def _empty_dot_answered(self, _reply: Reply) -> None:
+        self._done()
+
+    def _rset_answered(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._done()
+        else:
+            # RFC 5321 4.1.1.5: it can't be refused, so this answered something else, and so may all before it.
+            self._out_of_step(f"{reply} to RSET")
+
+    def _quit_answered(self, reply: Reply) -> None:
+        self._end(self._trouble(f"{self.host} said: {reply}", "4.4.2"))
+
+    # -- Steps
+
+    @property
+    def _open(self) -> Progress:
+        assert self._progress is not None  # the stages that lead here are those of a transaction
+        return self._progress
+
+    def _send(self, stage: Stage, command: bytes) -> None:
+        self._output.append(command)
+        self._due.append(stage)
+
+    def _send_next(self) -> None:
+        self._send(*self._unsent.popleft())
+
+    def _reset(self) -> None:
+        """Clear what the server holds of a transaction that got nowhere (RFC 5321 4.1.1.5)."""
+        self._send(Stage.RSET, b"RSET\r\n")
+
+    def _done(self, undecided: tuple[Address, ...] = ()) -> None:
+        self._events.append(TransactionDone(self._open.outcomes, undecided))
+        self._progress = None
+
+    def _end(self, why: Deferral, *, elsewhere: bool = True) -> None:
+        """Nothing more is sent or believed. `elsewhere`: the recipients left over may be tried at another host."""
+        self._due.clear()
+        self._unsent.clear()
+        self._resting = Stage.ENDED
+        if self._progress is not None:
+            undecided = self._progress.settle_rest(why)
+            self._done(undecided if elsewhere else ())
+        self._events.append(Ended(why))
+
+    def _broken(self, what: str) -> None:
+        """The connection ended on its own, `what` happened."""
+        stage = self.stage
+        if self.has_ended:
+            return
+        in_doubt = stage is Stage.FINAL_DOT
+        reason = f"{self.host} {what} while {WAITING[stage]}{_DOUBT if in_doubt else ''}"
+        self._end(self._trouble(reason, "4.4.2"), elsewhere=not in_doubt)
+
+    def _out_of_step(self, what: str) -> None:
+        in_doubt = self.stage is Stage.FINAL_DOT
+        trouble = self._trouble(f"{self.host} is out of step: {what}{_DOUBT if in_doubt else ''}", "4.5.0")
+        if self._progress is not None:
+            self._progress.distrust()
+        self._end(trouble, elsewhere=not in_doubt)
+
+    def _trouble(self, reason: str, enhanced: str) -> Deferral:
+        # A server that greeted us and then fails on one message may take the next one: only before that is it the site.
+        phase = self.phase
+        scope = Scope.SITE if phase in (Phase.GREETING, Phase.HELLO) else Scope.MESSAGE
+        return Deferral(reason, phase, scope, self.host, enhanced=enhanced)
+
+
+_ANSWERED: Mapping[Stage, Callable[[ClientSession, Reply], None]] = {
+    Stage.GREETING: ClientSession._greeted,
+    Stage.EHLO: ClientSession._ehlo_answered,
+    Stage.HELO: ClientSession._helo_answered,
+    Stage.MAIL: ClientSession._sender_answered,
+    Stage.RCPT: ClientSession._recipient_answered,
+    Stage.DATA: ClientSession._data_answered,
+    Stage.CONTENT: ClientSession._content_answered,
+    Stage.FINAL_DOT: ClientSession._final_dot_answered,
+    Stage.EMPTY_DOT: ClientSession._empty_dot_answered,
+    Stage.RSET: ClientSession._rset_answered,
+    Stage.QUIT: ClientSession._quit_answered,
+}

@@ -1,0 +1,83 @@
+"""All agents pass the contract of `IDeliveryAgent`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.delivery.discard import DiscardAgent
+from mta.delivery.dispatch import AgentByTransport
+from mta.delivery.health import Health
+from mta.delivery.maildir import MaildirAgent
+from mta.delivery.remote import RemoteAgent
+from mta.destination import Destination, Host, NextHop, Transport
+from mta.dns.fake import FakeResolver
+from tests.contracts.agents import AgentContract
+from tests.delivery.material import LIMITS, TIMEOUTS
+from tests.delivery.network import Network
+from tests.peers.scripted import ONE_AT_A_TIME, Script, ScriptedServer
+
+T = TypeVar("T")
+
+DISCARD = Destination(NextHop(Transport.DISCARD), "discard")
+
+
+def at_once(work: Callable[[], T]) -> Deferred[T]:
+    """Runs work in this thread."""
+    return maybeDeferred(work)
+
+
+class DiscardTests(AgentContract, SynchronousTestCase):
+    reads_content = False
+
+    def setUp(self) -> None:
+        self.agent = DiscardAgent()
+        self.destination = DISCARD
+
+
+class MaildirTests(AgentContract, SynchronousTestCase):
+    def setUp(self) -> None:
+        base = Path(self.mktemp())
+        base.mkdir()
+        self.agent = MaildirAgent(base=base, hostname="mx.test", clock=Clock(), run_in_thread=at_once)
+        self.destination = Destination(NextHop(Transport.MAILDIR, "{domain}/{user}"), "maildir")
+
+
+class RemoteTests(AgentContract, SynchronousTestCase):
+    script: ClassVar[Script] = {}
+
+    def setUp(self) -> None:
+        self.network = Network({("192.0.2.1", 2525): ScriptedServer(self.script)})
+        self.agent = RemoteAgent(
+            reactor=self.network,
+            resolver=FakeResolver(),
+            timeouts=TIMEOUTS,
+            limits=LIMITS,
+            hello="client.test",
+            health=Health(60.0, 3600.0),
+            rng=random.Random(1),
+        )
+        next_hop = NextHop(Transport.SMTP, "192.0.2.1", 2525)
+        self.destination = Destination(next_hop, "192.0.2.1:2525", (Host("192.0.2.1", 2525),))
+
+    def settle(self) -> None:
+        self.network.settle()
+
+
+class RemoteWithoutPipeliningTests(RemoteTests):
+    script: ClassVar[Script] = {"EHLO": ONE_AT_A_TIME}
+
+
+class DispatchTests(AgentContract, SynchronousTestCase):
+    reads_content = False
+
+    def setUp(self) -> None:
+        agent = DiscardAgent()
+        self.agent = AgentByTransport({Transport.DISCARD: agent, Transport.MX: agent})
+        self.destination = DISCARD

@@ -1,0 +1,175 @@
+"""Paths of mailboxes, and the files in them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.address import Address
+from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path
+
+TEMPLATE = "mail/{domain}/{user}/Maildir"
+
+
+class PathTests(SynchronousTestCase):
+    def test_names(self) -> None:
+        """Parts of an address become single names, whatever they hold; two addresses never share one."""
+        for local, name in (
+            ("alice", "alice"),
+            ("Alice", "alice"),
+            ("a.b+c-d_e=f~g", "a.b+c-d_e=f~g"),
+            ("a/b", "a%2Fb"),
+            ("../x", "%2E.%2Fx"),
+            ("..", "%2E."),
+            (".", "%2E"),
+            (".hidden", "%2Ehidden"),
+            ("a%2fb", "a%252fb"),
+            ("a b", "a%20b"),
+            ("a\x00b", "a%00b"),
+            ("a\nb", "a%0Ab"),
+            ("{domain}", "%7Bdomain%7D"),
+            ("$(rm)", "%24%28rm%29"),
+            ("\u00fc", "%C3%BC"),
+            ("\udcff", "%ED%B3%BF"),
+        ):
+            self.assertEqual(
+                f"mail/to.test/{name}/Maildir", str(mailbox_path(TEMPLATE, Address(local, "to.test"))), local
+            )
+
+    def test_domains(self) -> None:
+        """A domain is no safer than a local part."""
+        for domain, name in (("[192.0.2.1]", "%5B192.0.2.1%5D"), ("../..", "%2E.%2F.."), ("To.Test", "to.test")):
+            self.assertEqual(f"mail/{name}/a/Maildir", str(mailbox_path(TEMPLATE, Address("a", domain))))
+
+    def test_refused(self) -> None:
+        """What can't be a path below the folder is an error, not a guess."""
+        for template, local in (
+            (TEMPLATE, ""),
+            (TEMPLATE, "x" * 256),
+            (TEMPLATE, "/" * 100),
+            ("/var/mail/{user}", "a"),
+            ("//{user}", "a"),
+            ("../{user}", "a"),
+            ("mail/../../{user}", "a"),
+            ("", "a"),
+            (".", "a"),
+            ("{user}" * 60, "aaaaa"),
+        ):
+            self.assertRaises(MailboxError, mailbox_path, template, Address(local, "to.test"))
+
+    @settings(max_examples=300, derandomize=True, deadline=None)
+    @given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
+    def test_never_leaves(self, local: str, domain: str) -> None:
+        """No address at all leads out of the folder, or into a folder that its template does not name."""
+        path = mailbox_path(TEMPLATE, Address(local, domain))
+        self.assertEqual(4, len(path.parts))
+        self.assertEqual(("mail", "Maildir"), (path.parts[0], path.parts[3]))
+        normal = PurePosixPath(os.path.normpath(Path("/state") / path))
+        self.assertEqual(PurePosixPath("/state") / path, normal)
+
+    @settings(max_examples=200, derandomize=True, deadline=None)
+    @given(st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8))
+    def test_distinct(self, one: str, other: str) -> None:
+        """Two local parts share a mailbox only where they differ in case alone."""
+        same = mailbox_path("{user}", Address(one, "x")) == mailbox_path("{user}", Address(other, "x"))
+        self.assertEqual(one.lower() == other.lower(), same)
+
+
+class FileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.base = Path(self.mktemp())
+        self.base.mkdir()
+
+    def file(self, name: str = "unique") -> MailboxFile:
+        return MailboxFile(self.base, PurePosixPath("mail/alice"), name)
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(path.name for path in (self.base / "mail/alice" / folder).iterdir())
+
+    def stored(self, *pieces: bytes) -> bytes:
+        self.file().store(pieces)
+        path = self.base / "mail/alice/new/unique"
+        data = path.read_bytes()
+        path.unlink()
+        return data
+
+    def test_line_ends(self) -> None:
+        """CRLF is stored as LF, wherever the pieces are cut; no other octet changes."""
+        content = b"a\r\n\r\nb\rc\nd\r\r\n\x00\xff"
+        for cut in range(len(content) + 1):
+            self.assertEqual(b"a\n\nb\rc\nd\r\n\x00\xff", self.stored(content[:cut], content[cut:]), cut)
+        self.assertEqual(b"a\n\nb\rc\nd\r\n\x00\xff", self.stored(*(bytes([octet]) for octet in content)))
+
+    def test_last_octet_may_be_a_cr(self) -> None:
+        """A CR at the very end is kept."""
+        self.assertEqual(b"x\r", self.stored(b"x\r"))
+
+    def test_private(self) -> None:
+        """Mail is readable by its owner alone."""
+        self.file().store([b"x"])
+        for path, mode in (("mail/alice", 0o700), ("mail/alice/new", 0o700), ("mail/alice/new/unique", 0o600)):
+            self.assertEqual(mode, stat.S_IMODE((self.base / path).stat().st_mode), path)
+
+    def test_invisible_until_finished(self) -> None:
+        """A message is in new only when it is whole and on disk."""
+        file = self.file()
+        file.open()
+        file.write(b"half")
+        self.assertEqual(([], ["unique"]), (self.names("new"), self.names("tmp")))
+        file.finish()
+        self.assertEqual((["unique"], []), (self.names("new"), self.names("tmp")))
+
+    def test_order_of_the_durable_steps(self) -> None:
+        """The file is synced before it is renamed, its folder after: a power cut loses nothing that was reported."""
+        self.file("first").store([b"x"])
+        steps: list[str] = []
+        sync, rename = os.fsync, os.rename
+
+        def record_sync(descriptor: int) -> None:
+            steps.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+            sync(descriptor)
+
+        def record_rename(*paths: Path) -> None:
+            steps.append("rename")
+            rename(*paths)
+
+        with patch("os.fsync", record_sync), patch("os.rename", record_rename):
+            self.file().store([b"x"])
+        self.assertEqual(["sync unique", "rename", "sync new"], steps)
+
+    def test_new_folders_are_synced(self) -> None:
+        """A mailbox that is made for the message is as durable as the message, up to the folder that was there."""
+        synced: list[str] = []
+        sync = os.fsync
+
+        def record(descriptor: int) -> None:
+            synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+            sync(descriptor)
+
+        with patch("os.fsync", record):
+            self.file().store([b"x"])
+        for folder in (self.base, self.base / "mail", self.base / "mail/alice"):
+            self.assertIn(str(folder.absolute()), synced)
+
+    def test_nothing_stays_behind(self) -> None:
+        """A message that could not be stored leaves no file."""
+        for broken in ("os.fsync", "os.rename"):
+            self.file("first").store([b"x"])
+            with patch(broken, side_effect=OSError(28, "No space left on device")):
+                self.assertRaises(OSError, self.file().store, [b"x"])
+            self.assertEqual((["first"], []), (self.names("new"), self.names("tmp")))
+
+    def test_never_overwrites(self) -> None:
+        """A name that is taken is an error: the file that has it stays as it is."""
+        first = self.file()
+        first.open()
+        self.assertRaises(FileExistsError, self.file().store, [b"y"])
+        first.write(b"x")
+        first.finish()
+        self.assertEqual(b"x", (self.base / "mail/alice/new/unique").read_bytes())

@@ -1,0 +1,34 @@
+"""What is read from a server's answer to EHLO."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.reply import Reply
+from mta.smtp.capabilities import Capabilities, capabilities_from
+
+TABLE = (
+    ("nothing offered", (), Capabilities()),
+    ("RFC 2920", ("PIPELINING",), Capabilities(pipelining=True)),
+    ("RFC 5321 4.1.1.1: keywords in any case", ("pipelining", "8BitMime"), Capabilities(True, True)),
+    ("RFC 1870: a limit", ("SIZE 1000",), Capabilities(size=True, size_limit=1000)),
+    ("RFC 1870 4: no limit told", ("SIZE",), Capabilities(size=True)),
+    ("RFC 1870 4: zero is no limit", ("SIZE 0",), Capabilities(size=True)),
+    ("a limit that is no number", ("SIZE lots",), Capabilities(size=True)),
+    ("a limit of digits of another script", ("SIZE ٣",), Capabilities(size=True)),
+    ("a limit of too many digits", ("SIZE " + "9" * 5000,), Capabilities(size=True)),
+    ("spaces around", ("  SIZE   77  ",), Capabilities(size=True, size_limit=77)),
+    ("a keyword inside another", ("XPIPELINING", "SIZEABLE 5"), Capabilities()),
+    ("empty lines", ("", " "), Capabilities()),
+)
+
+
+class CapabilityTests(SynchronousTestCase):
+    def test_table(self) -> None:
+        """Each keyword counts as its RFC says; what makes no sense counts as not said."""
+        for clause, lines, expected in TABLE:
+            self.assertEqual(expected, capabilities_from(Reply(250, ("mx.test", *lines))), clause)
+
+    def test_first_line_is_a_name(self) -> None:
+        """The first line is the server's name, even if it is called as an extension is (RFC 5321 4.1.1.1)."""
+        self.assertEqual(Capabilities(), capabilities_from(Reply(250, ("PIPELINING",))))
