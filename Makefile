@@ -1,0 +1,75 @@
+# `make run` starts the MTA, `make test` runs the suite; both set up .venv first, and later calls do so offline.
+
+PYTHON ?= python3
+VENV   ?= .venv
+CONFIG ?= etc/mta.toml
+TESTS  ?= tests
+JOBS   ?= 2
+
+BIN     := $(VENV)/bin
+# compat: the plain editable install of a flat layout hides twistd's plugin outside the checkout.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat
+INPUTS  := setup.cfg pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types check docs bench constraints clean
+
+help: ## Show the targets.
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: $(VENV)/.ready-run ## Start the MTA: SMTP on 127.0.0.1:2525, state under var/.
+	$(BIN)/twistd --nodaemon --pidfile= mta --config $(CONFIG)
+
+test: $(VENV)/.ready-test ## Run the test suite.
+	$(BIN)/python -m twisted.trial -j$(JOBS) $(TESTS)
+
+lint: $(VENV)/.ready-lint ## Check style and formatting.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready-lint
+	$(BIN)/mypy
+
+check: lint types ## Lint, and check the types.
+
+docs: $(VENV)/.ready-run ## Render the sample configuration and the generated documentation anew.
+	$(BIN)/python -m mta.config.rendering
+	$(BIN)/python -c 'from mta.smtp.replies import render; print(render(), end="")' > docs/replies.md
+	$(BIN)/python -m mta.cli.eventpage > docs/events.md
+
+bench: $(VENV)/.ready-run ## Measure beside Postfix (needs Debian's postfix package).
+	$(BIN)/python -m bench.relay
+	$(BIN)/python -m bench.memory
+
+constraints: $(VENV)/.ready-lint ## Pin the versions that are installed now.
+	{ sed -n '/^#/p;/^[^#]/q' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## Remove the environment and what tests leave behind; var/ stays.
+	rm -rf $(VENV) _trial_temp* build *.egg-info .mypy_cache .ruff_cache .hypothesis
+
+# A bare Debian has python3 without the part that makes environments.
+$(VENV)/.made:
+	@if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	    echo "make: Python 3.11 or newer is needed; say which with PYTHON=..." >&2; exit 1; fi
+	@if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-venv; \
+	    else \
+	        echo "make: python3 cannot make an environment here; type: sudo apt-get install python3-venv" >&2; exit 1; \
+	    fi; fi
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.ready-run: $(VENV)/.made $(INPUTS)
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready-run
+	$(INSTALL) -e '.[test]'
+	@touch $@
+
+# With the test extra: the type checker reads the tests, too.
+$(VENV)/.ready-lint: $(VENV)/.ready-test
+	$(INSTALL) -e '.[test,lint]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Measurements beside Postfix on the same machine, in the same run."""

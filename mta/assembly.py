@@ -1,0 +1,162 @@
+"""
+Put the MTA together.
+
+Owns: which object gets which, and the one way from the configuration's words to their arguments.
+Never: binds, opens or starts anything; the daemon (`mta/service.py`) and the simulator hand in the reactor, the spool,
+the resolver and chance, and start what they get.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from mta.config.receiving import Listener
+from mta.config.schema import Config
+from mta.delivery.discard import DiscardAgent
+from mta.delivery.dispatch import AgentByTransport
+from mta.delivery.health import Health
+from mta.delivery.maildir import MaildirAgent
+from mta.delivery.remote import RemoteAgent
+from mta.delivery.timeouts import ClientLimits, ClientTimeouts
+from mta.destination import Transport
+from mta.dns.destinations import Destinations
+from mta.ids import QueueIds
+from mta.interfaces import IDeliveryAgent, IResolver, ISpool
+from mta.policy.clients import Networks
+from mta.policy.limits import Connections, ServerLimits
+from mta.policy.relay import RelayPolicy
+from mta.queue.bounces import Bouncer
+from mta.queue.manager import QueueLimits, QueueManager
+from mta.queue.schedule import Schedule
+from mta.queue.sites import SiteLimits
+from mta.routing.router import Router
+from mta.server.factory import ServerFactory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """
+    What the MTA does not make itself: time and network (`reactor`), the spool, names, chance, threads, the log.
+
+    `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail.
+    """
+
+    reactor: Any  # IReactorTime, IReactorTCP: the real one or the simulator's
+    spool: ISpool
+    resolver: IResolver
+    rng: random.Random
+    ids: QueueIds
+    run_in_thread: Callable[..., Deferred[Any]]
+    room: Callable[[], bool]
+    note: Callable[[str, Mapping[str, str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts that are started and stopped: the queue, the agent behind it, a factory for each listener."""
+
+    queue: QueueManager
+    agent: IDeliveryAgent
+    servers: tuple[tuple[Listener, ServerFactory], ...]
+
+
+def assemble(config: Config, around: Surroundings) -> Assembly:
+    """The whole MTA of a configuration."""
+    agent = _agent(config, around)
+    queue = _queue(config, around, agent)
+    return Assembly(queue, agent, tuple(_servers(config, around, queue)))
+
+
+def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
+    client = config.client
+    remote = RemoteAgent(
+        reactor=around.reactor,
+        resolver=around.resolver,
+        timeouts=ClientTimeouts(**dict(client.timeouts)),
+        limits=ClientLimits(client.recipients_per_transaction, client.messages_per_connection),
+        hello=config.hello,
+        health=Health(config.queue.dead_initial, config.queue.dead_maximum),
+        rng=around.rng,
+        source_address=client.source_address,
+    )
+    maildir = MaildirAgent(
+        base=config.state_dir, hostname=config.hostname, clock=around.reactor, run_in_thread=around.run_in_thread
+    )
+    return AgentByTransport(
+        {
+            Transport.MX: remote,
+            Transport.SMTP: remote,
+            Transport.MAILDIR: maildir,
+            Transport.DISCARD: DiscardAgent(),
+        }
+    )
+
+
+def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> QueueManager:
+    queue = config.queue
+    return QueueManager(
+        spool=around.spool,
+        agent=agent,
+        router=Router(config.rules(), config.local.domains, config.local.maildir, config.hostname),
+        destinations=Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,)),
+        schedule=Schedule(queue.retry, queue.jitter, queue.lifetime, queue.bounce_lifetime),
+        site_limits=SiteLimits(
+            initial=queue.site_connections_initial,
+            maximum=queue.site_connections,
+            cohort_failures=queue.cohort_failures,
+            dead_initial=queue.dead_initial,
+            dead_maximum=queue.dead_maximum,
+        ),
+        limits=QueueLimits(
+            active_messages=queue.active_messages,
+            active_recipients=queue.active_recipients,
+            deliveries=queue.deliveries,
+            recipients_per_transaction=config.client.recipients_per_transaction,
+            message_cache=queue.message_cache,
+        ),
+        bouncer=Bouncer(config.hostname, config.postmaster, config.bounce.full_below),
+        ids=around.ids,
+        clock=around.reactor,
+        rng=around.rng,
+    )
+
+
+def _servers(config: Config, around: Surroundings, queue: QueueManager) -> list[tuple[Listener, ServerFactory]]:
+    words = dict(config.limits)
+    del words["free_space_percent"]  # `room` knows it
+    limits = ServerLimits(**words)
+    connections = Connections(limits, config.hostname)  # one count over all listeners
+    policy = RelayPolicy(
+        networks=config.relay.networks,
+        relay_domains=config.relay.domains,
+        local_domains=config.local.domains,
+        local_users=config.local.users,
+        hostname=config.hostname,
+    )
+    normalize_networks = Networks(config.content.normalize_networks)
+    return [
+        (
+            listener,
+            ServerFactory(
+                hostname=config.hostname,
+                listener=listener.name,
+                role=listener.role,
+                policy=policy,
+                limits=limits,
+                connections=connections,
+                spool=around.spool,
+                queue=queue,
+                storage_room=around.room,
+                clock=around.reactor,
+                bare_newlines=config.content.bare_newlines,
+                normalize_networks=normalize_networks,
+                log=around.note,
+            ),
+        )
+        for listener in config.listeners
+    ]
