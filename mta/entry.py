@@ -50,8 +50,8 @@ class Entry:
     """
     A claimed message with its due recipients.
 
-    `message` is the queue id, `arrived` in seconds since 1970, `size` in octets, `total` the number of recipients it
-    was accepted for. `content` is the whole content where it is small and at hand, else None: ask the spool.
+    `message` is the queue id, `arrived` in seconds since 1970, `size` in octets. `content` is the whole content where
+    it is small and at hand, else None: ask the spool.
     """
 
     message: int

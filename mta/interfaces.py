@@ -91,20 +91,20 @@ class ISpool(Interface):
     def next_due() -> Deferred[float | None]:
         """The time (seconds since 1970) the next unclaimed message is due, or None."""
 
-    def record(report: Report) -> Deferred[None]:
+    def record(report: Report) -> Deferred[float | None]:
         """Write a `Report`; a message whose recipients are all finished is removed, its events stay.
+
+        Fires with the time (seconds since 1970) at which something of it is due: the bounce, or the message once its
+        claim is given back, other recipients of it included. None where nothing is.
 
         What happened is a fact: a recipient that an operator held or discarded during the attempt is finished all the
         same when it was delivered or refused; where it was deferred, the operator's word counts.
         """
 
-    def record_all(reports: Iterable[Report]) -> Deferred[None]:
-        """Write many in one transaction."""
-
-    def crashed(message: int, reason: str, now: float, due: float) -> Deferred[bool]:
+    def crashed(message: int, reason: str, now: float, due: float) -> Deferred[float | None]:
         """Count an exception of ours; release the claim until `due`, or quarantine the message at the third.
 
-        True when it is now in quarantine.
+        Fires with the time at which something of the message is due, None where nothing is.
         """
 
     def hold(selection: Selection, by: str, now: float) -> Deferred[Changed]:
@@ -120,7 +120,10 @@ class ISpool(Interface):
         """Drop queued, held and quarantined recipients for good, with an event."""
 
     def prune(before: float) -> Deferred[int]:
-        """Forget the events of finished messages older than `before` (seconds since 1970); how many were forgotten."""
+        """
+        Forget the events of finished messages older than `before` (seconds since 1970), and give room that is not
+        needed any more back to the disk; how many events were forgotten.
+        """
 
     def close() -> Deferred[None]:
         """Finish what is under way, give back this worker's claims and close."""

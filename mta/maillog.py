@@ -119,6 +119,9 @@ class LogFile:
         self._seconds = seconds
         self._lines: list[str] = []
         self._checked = seconds()
+        if path is not None:
+            # Only now: made anew under a running daemon, the folder could pass for the state directory it was.
+            path.parent.mkdir(parents=True, exist_ok=True)
         # twistd puts its own log in the place of sys.stdout.
         self._file: TextIO = (sys.__stdout__ or sys.stdout) if path is None else _opened(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +142,20 @@ class FileTests(SynchronousTestCase):
         self.log.write("three\n")
         self.turn()
         self.assertEqual(("one\ntwo\n", "three\n"), (moved.read_text(), self.path.read_text()))
+
+    def test_missing_folder(self) -> None:
+        """The folder of the file is made at the start, and never again: it may be in a state directory that is gone."""
+        path = self.path.with_name(f"{self.path.name}.d") / "logs" / "mail.log"
+        log = LogFile(path, self.soon.append, lambda: self.now)
+        self.addCleanup(log.close)
+        log.write("line\n")
+        self.turn()
+        self.assertEqual("line\n", path.read_text())
+        shutil.rmtree(path.parent)
+        self.now += 2
+        log.write("lost\n")
+        self.turn()
+        self.assertFalse(path.parent.exists())
 
     def test_trouble_is_not_the_mails(self) -> None:
         """Where the file can't be opened anew, nothing is raised, and the log goes on when it can."""

@@ -7,7 +7,6 @@ Never: waits, records, sends; every function here depends on its arguments alone
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 from mta.address import Address
@@ -15,7 +14,6 @@ from mta.destination import Destination
 from mta.entry import QueuedRecipient, Result, State
 from mta.events import Event, Kind
 from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope
-from mta.queue.schedule import Schedule
 from mta.queue.turns import Ending
 
 Value = str | int | float | None
@@ -73,15 +71,10 @@ def delivered(moment: Moment, recipient: QueuedRecipient, outcome: Delivered) ->
     return Result(recipient.address, State.DELIVERED), event
 
 
-def deferred(
-    moment: Moment, recipient: QueuedRecipient, outcome: Deferral, schedule: Schedule, rng: random.Random
-) -> tuple[Result, Event]:
+def deferred(moment: Moment, recipient: QueuedRecipient, outcome: Deferral, due: float) -> tuple[Result, Event]:
     """What is recorded of a deferral that is not the last one."""
-    attempt = recipient.attempts + 1
-    due = schedule.next_try(moment.now, attempt, moment.expiry, rng)
-    event = Event(
-        moment.message, moment.now, Kind.DEFERRED, str(recipient.address), {**_words(attempt, outcome), "due": due}
-    )
+    detail = {**_words(recipient.attempts + 1, outcome), "due": due}
+    event = Event(moment.message, moment.now, Kind.DEFERRED, str(recipient.address), detail)
     return Result(recipient.address, State.QUEUED, due, outcome.reason), event
 
 

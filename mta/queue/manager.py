@@ -12,14 +12,14 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Fault
 from zope.interface import implementer
 
 from mta.address import Address
-from mta.entry import Delivery, Entry
+from mta.entry import Delivery, Entry, QueuedRecipient
 from mta.ids import QueueIds
 from mta.interfaces import IDeliveryAgent, IDestinations, IQueue, ISpool
 from mta.outcome import Deferral, Outcome, Phase, judge_exception
@@ -90,7 +90,7 @@ class QueueManager:
             bouncer=bouncer,
             schedule=schedule,
             new_id=self.new_id,
-            retired=self._retire,
+            recorded=self._recorded,
             clock=clock,
             rng=rng,
         )
@@ -118,7 +118,11 @@ class QueueManager:
         return self._ids.next(self._clock.seconds())
 
     def wants_claim(self) -> bool:
-        return self._stopped is None and len(self._actives) < self._limits.active_messages * NEW_MAIL_SHARE
+        return (
+            self._stopped is None
+            and len(self._actives) < self._limits.active_messages * NEW_MAIL_SHARE
+            and self._recipients < self._limits.active_recipients * NEW_MAIL_SHARE
+        )
 
     def accepted(self, entry: Entry, claimed: bool) -> None:
         if not claimed:
@@ -177,15 +181,23 @@ class QueueManager:
         self._timer = self._clock.callLater(due - now, self._fetch)
 
     def _refill(self) -> None:
-        if self._more_waits and len(self._actives) <= self._limits.active_messages * REFILL_SHARE:
+        if (
+            self._more_waits
+            and len(self._actives) <= self._limits.active_messages * REFILL_SHARE
+            and self._recipients <= self._limits.active_recipients * REFILL_SHARE
+        ):
             self._fetch()
 
     def _fetch(self) -> None:
         """Claim what is due, as far as there is room."""
         self._more_waits = True
-        room = min(CLAIM_AT_ONCE, self._limits.active_messages - len(self._actives))
-        crowded = room <= 0 or self._recipients >= self._limits.active_recipients
-        if crowded or self._fetching or self._stopped is not None:
+        # A message has one recipient at least: only the last claim before the limit of recipients may pass it.
+        room = min(
+            CLAIM_AT_ONCE,
+            self._limits.active_messages - len(self._actives),
+            self._limits.active_recipients - self._recipients,
+        )
+        if room <= 0 or self._fetching or self._stopped is not None:
             return
         self._fetching = True
         self._more_waits = False
@@ -214,15 +226,13 @@ class QueueManager:
         )
         self._wake_at(self._clock.seconds() + SPOOL_RETRY)
 
-    def _retire(self, active: Active, due: float | None) -> None:
-        """A message has left the window; something of it is due then."""
-        entry = active.entry
-        if self._actives.pop(entry.message, None) is not None:
+    def _recorded(self, active: Active, due: float | None, has_left: bool) -> None:
+        """A report on a message is on disk: something of it is due then, and it may have left the window."""
+        if has_left:
+            entry = self._actives.pop(active.entry.message).entry
             self._recipients -= len(entry.recipients)
             if entry.content is not None:
                 self._cached -= entry.size
-        if active.withdrawn:  # an operator may have released some of it meanwhile
-            due = self._clock.seconds()
         if due is not None:
             self._wake_at(due)
         self._refill()
@@ -235,15 +245,9 @@ class QueueManager:
         active = Active(entry, self._schedule.expiry(entry.arrived, is_bounce=entry.sender is None))
         self._actives[entry.message] = active
         self._recipients += len(entry.recipients)
-        try:
-            plan = self._planner.plan(active, self._clock.seconds())
-            if isinstance(plan, Deferred):
-                plan.addCallback(self._carry_out, active)
-                plan.addErrback(lambda fault: self._recorder.crash(active, fault))
-            else:
-                self._carry_out(plan, active)
-        except Exception:
-            self._recorder.crash(active, Fault())
+        plan = maybeDeferred(self._planner.plan, active, self._clock.seconds())
+        plan.addCallbacks(self._carry_out, lambda fault: self._recorder.crash(active, fault), callbackArgs=(active,))
+        plan.addErrback(lambda fault: self._log.failure("the start of a message", failure=fault))
 
     def _carry_out(self, plan: Plan, active: Active) -> None:
         active.jobs = len(plan.jobs) + 1  # the planning counts as one, so that the last job is known as the last
@@ -302,16 +306,11 @@ class QueueManager:
             content=self._spool.content(entry),
             destination=job.destination,
         )
-        try:
-            attempt = self._agent.deliver(delivery)
-        except Exception:
-            self._attempt_crashed(Fault(), job)
-            return
+        attempt = maybeDeferred(self._agent.deliver, delivery).addCallback(_by_recipient, job.recipients)
         attempt.addCallbacks(self._attempt_ended, self._attempt_crashed, callbackArgs=(job,), errbackArgs=(job,))
         attempt.addErrback(lambda fault: self._log.failure("the end of an attempt", failure=fault))
 
-    def _attempt_ended(self, outcomes: Mapping[Address, Outcome], job: Job) -> None:
-        found = [(recipient, outcomes.get(recipient.address) or _NO_OUTCOME) for recipient in job.recipients]
+    def _attempt_ended(self, found: list[tuple[QueuedRecipient, Outcome]], job: Job) -> None:
         self._recorder.conclude(job.active, found)
         self._turns.ended(
             job,
@@ -330,3 +329,14 @@ class QueueManager:
 
 
 _NO_OUTCOME = judge_exception(LookupError("the delivery agent gave no outcome"), Phase.QUEUE)
+
+
+def _by_recipient(
+    outcomes: Mapping[Address, Outcome], recipients: list[QueuedRecipient]
+) -> list[tuple[QueuedRecipient, Outcome]]:
+    """Each recipient with its outcome. Raises where the agent gave something else than outcomes."""
+    found = [(recipient, outcomes.get(recipient.address, _NO_OUTCOME)) for recipient in recipients]
+    for _recipient, outcome in found:
+        if not isinstance(outcome, Outcome):
+            raise TypeError(f"the delivery agent gave {outcome!r} as an outcome")
+    return found

@@ -2,22 +2,25 @@
 Write down what became of a message, and see that it sticks.
 
 Owns: the reports to the spool, the bounce that goes with the last of them, the count of our own crashes.
-Never: starts an attempt. `retired` is called when a message has left the window and its claim is given back.
+Never: starts an attempt.
 Fails: never; while the spool fails a report is repeated, for what was delivered must not go out twice.
+
+Reports of one message go one after the other, and what happens meanwhile goes with the next. The last one gives the
+claim back, and then nothing may be missing in the spool: who is still queued there is tried again.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Fault
 
-from mta.address import Address
-from mta.entry import NewMessage, QueuedRecipient, Report, Result
+from mta.entry import QueuedRecipient, Report, Result
 from mta.events import Event
 from mta.ids import spell
 from mta.interfaces import ISpool
@@ -34,7 +37,12 @@ SPOOL_RETRY = 5.0
 
 
 class Recorder:
-    """Records for the queue manager; `under_way` counts the reports that are not on disk yet."""
+    """
+    Records for the queue manager; `under_way` counts the reports that are not on disk yet.
+
+    `recorded` is called with each that is: the message, when something of it is due (None for nothing), and whether it
+    has left the window and its claim is given back.
+    """
 
     _log = Logger()
 
@@ -45,7 +53,7 @@ class Recorder:
         bouncer: Bouncer,
         schedule: Schedule,
         new_id: Callable[[], int],
-        retired: Callable[[Active, float | None], None],
+        recorded: Callable[[Active, float | None, bool], None],
         clock: IReactorTime,
         rng: random.Random,
     ) -> None:
@@ -53,7 +61,7 @@ class Recorder:
         self._bouncer = bouncer
         self._schedule = schedule
         self._new_id = new_id
-        self._retired = retired
+        self._tell = recorded
         self._clock = clock
         self._rng = rng
         self.under_way = 0
@@ -65,6 +73,7 @@ class Recorder:
         What the sender must be told is kept for the last job, so that one report tells all of it.
         """
         moment = self._moment(active)
+        dues: dict[int, float] = {}  # by attempt: recipients that went together come back together
         results: list[Result] = []
         events: list[Event] = []
         for recipient, outcome in outcomes:
@@ -75,7 +84,10 @@ class Recorder:
                 continue
             else:
                 assert isinstance(outcome, Deferral)
-                result, event = concluding.deferred(moment, recipient, outcome, self._schedule, self._rng)
+                attempt = recipient.attempts + 1
+                if attempt not in dues:
+                    dues[attempt] = self._next_try(moment, attempt)
+                result, event = concluding.deferred(moment, recipient, outcome, dues[attempt])
             results.append(result)
             events.append(event)
         self.job_done(active, results, events)
@@ -89,57 +101,73 @@ class Recorder:
     def job_done(self, active: Active, results: list[Result], events: list[Event]) -> None:
         """One job (or the planning) of a message is over: record it, and with the last one the bounce."""
         active.jobs -= 1
-        is_last = active.jobs == 0
-        ends_here = is_last and not active.undelivered and not active.crash
-        if results or ends_here:
-            # Events of the planning ride along with the first result: no transaction of their own.
-            together = (*active.events, *events)
-            active.events = []
-            self._record(active, Report(active.entry.message, tuple(results), together, keep_claim=not ends_here))
-        if is_last and active.undelivered:
-            self._report_undelivered(active)
-        elif is_last and active.crash:
-            self._count_crash(active)
+        active.results += results
+        active.events += events
+        if not active.is_reporting:
+            self._report(active)
 
     def crash(self, active: Active, fault: Fault) -> None:
-        """Handling the message raised, and nothing of it is under way: count it and give it back."""
+        """Planning the message raised: count it and give it back."""
         self.note_crash(active, fault)
-        self._count_crash(active)
+        self._report(active)
 
     def note_crash(self, active: Active, fault: Fault) -> None:
-        """An attempt raised: the message is counted against when its last job is done."""
+        """Something of ours raised: the message is counted against when its last job is done."""
         self._log.failure("{id}: handling it failed", failure=fault, id=spell(active.entry.message))
         active.crash = f"{fault.type.__name__ if fault.type else 'error'}: {fault.value}"
 
     def _moment(self, active: Active) -> Moment:
         return Moment(active.entry.message, active.entry.arrived, self._clock.seconds(), active.expiry)
 
-    def _record(self, active: Active, report: Report) -> None:
+    def _next_try(self, moment: Moment, attempts: int) -> float:
+        return self._schedule.next_try(moment.now, attempts, moment.expiry, self._rng)
+
+    def _report(self, active: Active) -> None:
+        """Begin the next report on a message, if there is something to tell."""
+        is_last = active.jobs == 0
+        if is_last and active.undelivered:
+            self._begin(active)
+            made = Deferred.fromCoroutine(self._report_undelivered(active))
+            made.addCallbacks(self._record, self._report_crashed, callbackArgs=(active,), errbackArgs=(active,))
+        elif is_last and active.crash and not active.results:
+            self._begin(active)
+            self._count_crash(active)
+        elif is_last or active.results:
+            # Events of the planning ride along with the first result: no transaction of their own.
+            self._begin(active)
+            self._record(self._gathered(active), active)
+
+    def _begin(self, active: Active) -> None:
+        active.is_reporting = True
         self.under_way += 1
+
+    def _end(self, active: Active, due: float | None, *, has_left: bool) -> None:
+        active.is_reporting = False
+        self.under_way -= 1
+        if not has_left:
+            self._report(active)
+        self._tell(active, due, has_left)
+
+    def _gathered(self, active: Active) -> Report:
+        """The report on what has gathered. A crash is still to be counted: that gives the claim back then."""
+        keep_claim = active.jobs > 0 or bool(active.crash)
+        report = Report(active.entry.message, tuple(active.results), tuple(active.events), keep_claim)
+        active.results, active.events = [], []
+        return report
+
+    def _record(self, report: Report, active: Active) -> None:
         recorded = self._spool.record(report)
-        recorded.addCallback(self._recorded, active, report)
-        recorded.addErrback(self._record_failed, active, report)
+        recorded.addCallbacks(
+            self._recorded, self._record_failed, callbackArgs=(report, active), errbackArgs=(report, active)
+        )
+        recorded.addErrback(lambda fault: self._log.failure("what follows a report", failure=fault))
 
-    def _recorded(self, _done: None, active: Active, report: Report) -> None:
-        self.under_way -= 1
-        if not report.keep_claim:
-            now = self._clock.seconds()
-            waiting = [result.due for result in report.results if not result.state.is_final]
-            if report.bounce is not None:
-                waiting.append(now)
-            self._retired(active, min([*waiting, *([active.due] if active.due else [])], default=None))
-        else:
-            self._remember_due(active, report)
+    def _recorded(self, due: float | None, report: Report, active: Active) -> None:
+        self._end(active, due, has_left=not report.keep_claim)
 
-    def _remember_due(self, active: Active, report: Report) -> None:
-        due = min((result.due for result in report.results if not result.state.is_final), default=0.0)
-        if due and (not active.due or due < active.due):
-            active.due = due
-
-    def _record_failed(self, fault: Fault, active: Active, report: Report) -> None:
-        self.under_way -= 1
+    def _record_failed(self, fault: Fault, report: Report, active: Active) -> None:
         if fault.check(SpoolError) is None:
-            self.crash(active, fault)
+            self._report_crashed(fault, active)
             return
         self._log.error(
             "{id}: what became of it can't be recorded, again in {wait} s: {why}",
@@ -147,49 +175,37 @@ class Recorder:
             wait=SPOOL_RETRY,
             why=fault.value,
         )
-        self._clock.callLater(SPOOL_RETRY, self._record, active, report)
+        self._clock.callLater(SPOOL_RETRY, self._record, report, active)
 
-    def _report_undelivered(self, active: Active) -> None:
-        """Record what failed for good together with the report to its sender, in one transaction."""
-        entry = active.entry
-        if entry.sender is None:  # RFC 5321 4.5.5, 6.1: no report on a report
-            self._record_undelivered(None, active)
-            return
-        self.under_way += 1
-        made = Deferred.fromCoroutine(self._make_bounce(active, entry.sender))
-        made.addCallback(self._record_undelivered, active)
-        made.addErrback(lambda fault: self.crash(active, fault))
+    def _report_crashed(self, fault: Fault, active: Active) -> None:
+        self.note_crash(active, fault)
+        self._end(active, None, has_left=False)
 
-    async def _make_bounce(self, active: Active, sender: Address) -> NewMessage:
-        try:
-            content = self._spool.content(active.entry)
-            now = self._clock.seconds()
-            return await self._bouncer.report(self._new_id(), active.entry, sender, active.undelivered, content, now)
-        finally:
-            self.under_way -= 1
-
-    def _record_undelivered(self, bounce: NewMessage | None, active: Active) -> None:
+    async def _report_undelivered(self, active: Active) -> Report:
+        """The last report, of what failed for good too, with the bounce that goes out in the same transaction."""
+        entry, undelivered = active.entry, active.undelivered
+        active.undelivered = []
+        bounce = None
+        if entry.sender is not None:  # RFC 5321 4.5.5, 6.1: no report on a report
+            content, now = self._spool.content(entry), self._clock.seconds()
+            bounce = await self._bouncer.report(self._new_id(), entry, entry.sender, undelivered, content, now)
         moment = self._moment(active)
         dsn = spell(bounce.message) if bounce else None
-        pairs = [concluding.undelivered(moment, item.recipient, item.outcome, dsn) for item in active.undelivered]
-        results = tuple(result for result, _event in pairs)
-        events = (*active.events, *(event for _result, event in pairs))
-        active.events = []
-        self._record(active, Report(active.entry.message, results, events, bounce=bounce))
+        pairs = [concluding.undelivered(moment, item.recipient, item.outcome, dsn) for item in undelivered]
+        active.results += [result for result, _event in pairs]
+        active.events += [event for _result, event in pairs]
+        return replace(self._gathered(active), bounce=bounce)
 
     def _count_crash(self, active: Active) -> None:
-        now = self._clock.seconds()
+        moment = self._moment(active)
         tried = max((recipient.attempts for recipient in active.entry.recipients), default=0)
-        due = self._schedule.next_try(now, tried + 1, active.expiry, self._rng)
-        self.under_way += 1
-        counted = self._spool.crashed(active.entry.message, active.crash, now, due)
-        counted.addCallbacks(self._crash_counted, self._count_failed, callbackArgs=(active, due), errbackArgs=(active,))
+        due = self._next_try(moment, tried + 1)
+        counted = self._spool.crashed(active.entry.message, active.crash, moment.now, due)
+        counted.addCallbacks(self._crash_counted, self._count_failed, callbackArgs=(active,), errbackArgs=(active,))
 
-    def _crash_counted(self, _quarantined: bool, active: Active, due: float) -> None:
-        self.under_way -= 1
-        self._retired(active, due)
+    def _crash_counted(self, due: float | None, active: Active) -> None:
+        self._end(active, due, has_left=True)
 
     def _count_failed(self, fault: Fault, active: Active) -> None:
-        self.under_way -= 1
         self._log.error("{id}: its crash can't be recorded: {why}", id=spell(active.entry.message), why=fault.value)
         self._clock.callLater(SPOOL_RETRY, self._count_crash, active)

@@ -43,11 +43,6 @@ class SiteWindow:
         """Attempts that may run at once: one probe while the site has not answered since it was marked."""
         return 1 if self._wait else int(self._window)
 
-    @property
-    def is_unremarkable(self) -> bool:
-        """Whether forgetting it loses nothing: it lives and nothing runs."""
-        return not self._wait and not self.running
-
     def is_dead(self, now: float) -> bool:
         """Whether it is left alone at `now`."""
         # The lower bound: a clock set back must not lengthen the wait.

@@ -17,8 +17,8 @@ from mta.outcome import Deferral
 from mta.queue.sites import SiteLimits, SiteWindow
 from mta.queue.window import Job
 
-# Sites remembered with nothing to do; a forgotten one begins with the initial window again.
-MAX_IDLE_SITES = 10_000
+# Sites remembered, unless more have something to do; a forgotten one begins with the initial window again.
+MAX_SITES = 10_000
 
 
 class Ending(Enum):
@@ -70,6 +70,7 @@ class Turns:
         self._set_aside = set_aside
         self._sites: dict[str, SiteQueue] = {}
         self._ring: deque[SiteQueue] = deque()
+        self._crowded = MAX_SITES  # that many are too many
         self._turning = False
         self._stopped = False
         self.running = 0
@@ -78,7 +79,7 @@ class Turns:
         """The site of that name, made where it is new."""
         site = self._sites.get(name)
         if site is None:
-            if len(self._sites) >= MAX_IDLE_SITES:
+            if len(self._sites) >= self._crowded:
                 self._forget_idle()
             site = self._sites[name] = SiteQueue(name, self._limits)
         return site
@@ -106,9 +107,7 @@ class Turns:
         else:
             site.silence, site.silent_at = silence, now
             site.window.did_not_answer(now)
-            if site.window.is_dead(now) and site.waiting:
-                jobs, site.waiting = list(site.waiting), deque()
-                self._set_aside(site, jobs)
+            self._clear_if_dead(site)
         self._enter_ring(site)
         self._turn()
 
@@ -120,6 +119,11 @@ class Turns:
     def stop(self) -> None:
         """Start nothing more."""
         self._stopped = True
+
+    def _clear_if_dead(self, site: SiteQueue) -> None:
+        if site.waiting and site.window.is_dead(self._now()):
+            jobs, site.waiting = list(site.waiting), deque()
+            self._set_aside(site, jobs)
 
     def _enter_ring(self, site: SiteQueue) -> None:
         if site.waiting and not site.in_ring and site.window.may_start(self._now()):
@@ -135,6 +139,7 @@ class Turns:
             while self._ring and self.running < self._at_once and not self._stopped:
                 site = self._ring.popleft()
                 site.in_ring = False
+                self._clear_if_dead(site)  # after a clock that was set back has come round
                 if site.waiting and site.window.may_start(self._now()):
                     job = site.waiting.popleft()
                     site.window.started()
@@ -145,6 +150,10 @@ class Turns:
             self._turning = False
 
     def _forget_idle(self) -> None:
-        idle = [name for name, site in self._sites.items() if not site.waiting and site.window.is_unremarkable]
-        for name in idle:
-            del self._sites[name]
+        """Forget sites that have nothing to do: those that live first, then the dead, longest due for a probe first."""
+        idle = [site for site in self._sites.values() if not site.waiting and not site.window.running]
+        idle.sort(key=lambda site: site.window.dead_until)
+        for site in idle[: max(0, len(self._sites) - MAX_SITES // 2)]:
+            del self._sites[site.name]
+        # Where most have something to do, the next look is as far away again: a look costs as much as there are sites.
+        self._crowded = max(MAX_SITES, 2 * len(self._sites))

@@ -2,7 +2,7 @@
 What is in memory of the queue.
 
 Owns: the active message, and the job: one transaction to be, with the recipients that share a destination.
-Never: starts a job (`turns.py`) or records what became of it (`manager.py`).
+Never: starts a job (`turns.py`) or records what became of it (`recording.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mta.destination import Destination
-from mta.entry import Entry, QueuedRecipient
+from mta.entry import Entry, QueuedRecipient, Result
 from mta.events import Event
 from mta.outcome import Deferral, Failure
 
@@ -28,17 +28,18 @@ class Active:
     """
     A claimed message in the window.
 
-    `jobs` are those not yet concluded; `events` and `undelivered` wait for a report to the spool, the latter for the
-    last one, so that the sender gets one bounce; `due` is the earliest due time recorded, 0 for none; `withdrawn` are
-    recipients that an operator took away; `crash` is the text of an exception of ours.
+    `jobs` counts those not yet concluded. `results`, `events` and `undelivered` wait for a report to the spool, the
+    latter for the last one, so that the sender gets one bounce; `is_reporting` while one is not on disk yet.
+    `withdrawn` are recipients that an operator took away; `crash` is the text of an exception of ours.
     """
 
     entry: Entry
     expiry: float
     jobs: int = 0
+    results: list[Result] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     undelivered: list[Undelivered] = field(default_factory=list)
-    due: float = 0.0
+    is_reporting: bool = False
     withdrawn: set[str] = field(default_factory=set)
     crash: str = ""
 

@@ -1,7 +1,7 @@
 """
 What an operator does to the queue, and what age does to the log. Each function runs inside a transaction of its caller.
 
-Owns: hold, release, retry, discard, prune.
+Owns: hold, release, retry, discard, prune, shrink.
 Never: begins or ends a transaction; imports Twisted.
 
 Each change takes `limit` recipients at most and never finds the same one again, so that a caller may repeat it.
@@ -75,10 +75,24 @@ def prune(database: SpoolConnection, before: float, limit: int) -> int:
     """Forget up to `limit` events of finished messages that are older than `before`."""
     found = database.execute(
         "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?"
-        " AND message NOT IN (SELECT id FROM messages WHERE id = events.message) ORDER BY seq LIMIT ?)",
+        " AND message NOT IN (SELECT id FROM messages WHERE id = events.message) ORDER BY at LIMIT ?)",
         (before, limit),
     )
     return found.rowcount
+
+
+def shrink(database: SpoolConnection, spare: int, limit: int) -> int:
+    """
+    Give up to `limit` free pages back to the file system; how many it were.
+
+    `spare` pages, and half of the others, stay for the next burst: a page that is given back has to be written again.
+    """
+    (free,) = database.execute("PRAGMA freelist_count").fetchone()
+    surplus = min((free - spare) // 2, limit)
+    if surplus <= 0:
+        return 0
+    database.execute(f"PRAGMA incremental_vacuum({surplus})").fetchall()
+    return int(surplus)
 
 
 def _select(database: SpoolConnection, selection: Selection, state: str, values: Iterable[object], limit: int) -> Pairs:

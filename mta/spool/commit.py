@@ -3,18 +3,21 @@ Group commit: many requests, one transaction, one fsync.
 
 Owns: the writer thread, the order of durable steps, and the way answers and events come back to the reactor.
 Never: knows what a request does; a request is a function of the connection.
-Fails: each request on its own, with `SpoolError`; a broken one does not take its neighbours along.
+Fails: each request on its own, with `SpoolError`; a broken one does not take its neighbours along. A disk that gives
+no transaction at all fails what waits, once; the thread goes on.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta.events import Event
@@ -27,6 +30,8 @@ Journal = Callable[[Event], None]
 
 # Requests in one transaction at most: bounds how long the first one waits for the last one's statements.
 MAX_BATCH = 256
+
+_log = Logger()
 
 
 class Request(Generic[T]):
@@ -55,14 +60,23 @@ def run_batch(database: SpoolConnection, batch: list[Request[Any]]) -> list[Even
     commit fails, everything is rolled back and each is tried in a transaction of its own: only the broken one fails.
     """
     try:
+        if database.in_transaction:  # a rollback failed
+            database.execute("ROLLBACK")
         database.execute(database.begin)
+    except sqlite3.Error as error:
+        # No request is to blame; alone, each would wait for the lock as long again (10 s).
+        for request in batch:
+            request.result = _failed(error)
+        return []
+    try:
         for request in batch:
             request.result = request.work(database)
         database.execute("COMMIT")  # WAL and synchronous=FULL: this is the fsync
     except Exception as error:
         database.written = []
-        if database.in_transaction:
-            database.execute("ROLLBACK")
+        with suppress(sqlite3.Error):
+            if database.in_transaction:
+                database.execute("ROLLBACK")
         if len(batch) > 1:
             return [event for request in batch for event in run_batch(database, [request])]
         batch[0].result = _failed(error)
@@ -125,7 +139,8 @@ class ThreadedCommit:
             if batch:
                 events = run_batch(self._database, batch)
                 self._call_in_reactor(_firing(batch, events, self._journal))
-        self._database.close()
+        with suppress(sqlite3.Error):
+            self._database.close()
         self._call_in_reactor(self._tell_closed)
 
     def _gather(self) -> tuple[list[Request[Any]], bool]:
@@ -191,7 +206,10 @@ class InlineCommit:
 def _firing(batch: list[Request[Any]], events: list[Event], journal: Journal) -> Callable[[], None]:
     def fire() -> None:
         for event in events:
-            journal(event)
+            try:
+                journal(event)
+            except Exception:  # a line of the log is worth less than the answers, for which others wait
+                _log.failure("{id}: an event is not in the log", id=event.message)
         for request in batch:
             request.fire()
 

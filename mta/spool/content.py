@@ -105,7 +105,7 @@ class Receiving:
         def work(database: SpoolConnection) -> None:
             storing.insert_message(database, message, now, envelope, size, worker)
             if chunks:
-                storing.unstage(database, message, keep_chunks=True)
+                storing.adopt_chunks(database, message, chunks)
             if content:
                 storing.insert_chunk(database, message, chunks, content)
             storing.write_events(database, (accepted,))
@@ -137,7 +137,7 @@ class Receiving:
     def _drop_chunks(self) -> None:
         if self._chunks:
             message = self._message
-            dropped = self._submit(lambda database: storing.unstage(database, message, keep_chunks=False))
+            dropped = self._submit(lambda database: storing.drop_chunks(database, message))
             dropped.addErrback(lambda _fault: None)  # what stays is swept at the next start
 
 

@@ -79,16 +79,23 @@ def _first_line(file: TextIO) -> str:
         return ""
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    file = path.stat()
+    return file.st_dev, file.st_ino
+
+
 class Room:
     """
     Whether the disk has room for new mail: a share of it free, and twice the largest message.
 
-    `percent` of the whole disk; `message_size` in octets; `now` gives seconds. Called, it answers from a measure that
-    is at most a second old.
+    `spool` is the open spool file: once another one has its name, or none, there is no room either, since what is
+    written goes to a file that nobody finds again. `percent` of the whole disk; `message_size` in octets; `now` gives
+    seconds. Called, it answers from a measure that is at most a second old.
     """
 
-    def __init__(self, state_dir: Path, percent: int, message_size: int, now: Callable[[], float]) -> None:
-        self._state_dir = state_dir
+    def __init__(self, spool: Path, percent: int, message_size: int, now: Callable[[], float]) -> None:
+        self._spool = spool
+        self._opened = _identity(spool)
         self._percent = percent
         self._message_size = message_size
         self._now = now
@@ -104,7 +111,9 @@ class Room:
 
     def _measure(self) -> bool:
         try:
-            disk = os.statvfs(self._state_dir)
+            if _identity(self._spool) != self._opened:
+                return False
+            disk = os.statvfs(self._spool)
         except OSError:
             return False  # whatever is wrong there, it is no place for new mail
         free = disk.f_bavail * disk.f_frsize

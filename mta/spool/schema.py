@@ -80,10 +80,16 @@ CREATE TABLE events (
     detail    TEXT                       -- JSON
 );
 CREATE INDEX events_message ON events (message);
+CREATE INDEX events_at ON events (at);
 """
 
 # version -> the statements that lead to it from the one before.
 MIGRATIONS: dict[int, str] = {}
+
+
+def _text(octets: bytes) -> str:
+    """Text as it stands in a row. One that is no UTF-8 must not make all the others of a query unreadable."""
+    return octets.decode("utf-8", "surrogateescape")
 
 
 class SpoolConnection(sqlite3.Connection):
@@ -91,6 +97,7 @@ class SpoolConnection(sqlite3.Connection):
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
+        self.text_factory = _text
         self.written: list[Event] = []
         self.begin = "BEGIN IMMEDIATE"
 
@@ -123,6 +130,7 @@ def memory() -> SpoolConnection:
 def _configure(database: SpoolConnection) -> None:
     """Set what writing needs: a log, one fsync of it for each commit, a checkpoint for each 16 MB of it."""
     database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA journal_size_limit = 67108864")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA wal_autocheckpoint = 4000")
     database.execute("PRAGMA foreign_keys = ON")
@@ -135,8 +143,12 @@ def prepare(database: SpoolConnection, name: str) -> None:
     Raises `SpoolError` and touches nothing where the file is newer than this program or not ours.
     """
     check(database, name, allow_empty=True)
-    _configure(database)
     (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        # Else the file keeps the size of the longest queue ever, and a disk that was once full never has room again.
+        # Only an empty database takes it.
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    _configure(database)
     if version == VERSION:
         return
     steps = TABLES if version == 0 else "".join(MIGRATIONS[step] for step in range(version + 1, VERSION + 1))

@@ -9,7 +9,7 @@ Fails: with `SpoolError`, always by Deferred once it is open.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -32,6 +32,9 @@ T = TypeVar("T")
 CHANGES_AT_ONCE = 1000
 # Events forgotten in one transaction.
 PRUNED_AT_ONCE = 5000
+# Pages of 4 KiB that stay in the file though they are free, and those given back in one transaction.
+SPARE_PAGES = 4000
+SHRUNK_AT_ONCE = 2500
 
 
 class Runs(Protocol):
@@ -70,19 +73,10 @@ class Spool:
 
         return self._writing.submit(work)
 
-    def record(self, report: Report) -> Deferred[None]:
+    def record(self, report: Report) -> Deferred[float | None]:
         return self._writing.submit(lambda database: storing.record(database, report))
 
-    def record_all(self, reports: Iterable[Report]) -> Deferred[None]:
-        together = tuple(reports)
-
-        def work(database: SpoolConnection) -> None:
-            for report in together:
-                storing.record(database, report)
-
-        return self._writing.submit(work)
-
-    def crashed(self, message: int, reason: str, now: float, due: float) -> Deferred[bool]:
+    def crashed(self, message: int, reason: str, now: float, due: float) -> Deferred[float | None]:
         return self._writing.submit(lambda database: storing.count_crash(database, message, reason, now, due))
 
     def hold(self, selection: Selection, by: str, now: float) -> Deferred[list[tuple[int, str]]]:
@@ -114,7 +108,21 @@ class Spool:
         return step()
 
     def prune(self, before: float) -> Deferred[int]:
-        return self._writing.submit(lambda database: changing.prune(database, before, PRUNED_AT_ONCE))
+        return Deferred.fromCoroutine(self._prune(before))
+
+    async def _prune(self, before: float) -> int:
+        forgotten = 0
+        while True:
+            found = await self._writing.submit(lambda database: changing.prune(database, before, PRUNED_AT_ONCE))
+            forgotten += found
+            if found < PRUNED_AT_ONCE:
+                break
+        given_back = SHRUNK_AT_ONCE
+        while given_back == SHRUNK_AT_ONCE:
+            given_back = await self._writing.submit(
+                lambda database: changing.shrink(database, SPARE_PAGES, SHRUNK_AT_ONCE)
+            )
+        return forgotten
 
     def close(self) -> Deferred[None]:
         def work(database: SpoolConnection) -> None:

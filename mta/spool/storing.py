@@ -14,12 +14,18 @@ from mta.address import Address, parse_address
 from mta.entry import Entry, NewMessage, QueuedRecipient, Report, State
 from mta.envelope import Body, Envelope, Origin
 from mta.events import Event, Kind
-from mta.spool.schema import SpoolConnection
+from mta.spool.errors import SpoolError
+from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 
 # A message whose handling raised this often needs a person (DESIGN: "a message that makes us crash three times").
 MAX_CRASHES = 3
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
+def _storable(text: str) -> str:
+    """The text without lone surrogates: the name of a file in an exception has them, and SQLite takes none."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def write_events(database: SpoolConnection, events: Iterable[Event]) -> None:
@@ -34,7 +40,7 @@ def write_events(database: SpoolConnection, events: Iterable[Event]) -> None:
                 event.at,
                 event.kind.value,
                 event.recipient,
-                _encode(event.detail) if event.detail else None,
+                _storable(_encode(event.detail)) if event.detail else None,
             )
             for event in events
         ],
@@ -80,17 +86,28 @@ def insert_chunk(database: SpoolConnection, message: int, number: int, data: byt
 
 
 def stage_chunk(database: SpoolConnection, message: int, number: int, data: bytes) -> None:
-    """One chunk of a message that is still arriving; `unstage` or `sweep_staged` ends that."""
-    if number == 0:
-        database.execute("INSERT INTO staged (message) VALUES (?)", (message,))
+    """One chunk of a message that is still arriving; `adopt_chunks`, `drop_chunks` or `sweep_staged` ends that."""
+    # With each of them, for the first one may have failed.
+    database.execute("INSERT OR IGNORE INTO staged (message) VALUES (?)", (message,))
     insert_chunk(database, message, number, data)
 
 
-def unstage(database: SpoolConnection, message: int, *, keep_chunks: bool) -> None:
-    """End the staging of one message: it was committed (keep) or aborted."""
+def adopt_chunks(database: SpoolConnection, message: int, number: int) -> None:
+    """
+    Make the `number` chunks that were staged part of a message that is committed.
+
+    Raises `SpoolError` where one is missing: the disk may have been full for a chunk and not for the rest.
+    """
     database.execute("DELETE FROM staged WHERE message = ?", (message,))
-    if not keep_chunks:
-        database.execute("DELETE FROM chunks WHERE message = ?", (message,))
+    (found,) = database.execute("SELECT count(*) FROM chunks WHERE message = ?", (message,)).fetchone()
+    if found != number:
+        raise SpoolError(f"spool: {number - found} of {number} chunks of the content could not be written")
+
+
+def drop_chunks(database: SpoolConnection, message: int) -> None:
+    """Forget what was staged of a message that is not committed."""
+    database.execute("DELETE FROM staged WHERE message = ?", (message,))
+    database.execute("DELETE FROM chunks WHERE message = ?", (message,))
 
 
 def sweep_staged(database: SpoolConnection) -> None:
@@ -103,7 +120,8 @@ def insert_whole(database: SpoolConnection, new: NewMessage) -> None:
     """A message of our own, unclaimed and due at once."""
     size = len(new.content)
     insert_message(database, new.message, new.arrived, new.envelope, size, None)
-    insert_chunk(database, new.message, 0, new.content)
+    for number, start in enumerate(range(0, size, CHUNK_SIZE)):
+        insert_chunk(database, new.message, number, new.content[start : start + CHUNK_SIZE])
     write_events(database, [accepted_event(new.message, new.arrived, new.envelope, new.origin, size)])
 
 
@@ -135,21 +153,21 @@ def _due_recipients(database: SpoolConnection, message: int, now: float) -> list
         "SELECT address, attempts, due FROM recipients WHERE message = ? AND state = 'queued' AND due <= ?",
         (message, now),
     )
-    return [QueuedRecipient(parse_address(address), attempts, due) for address, attempts, due in rows]
+    return [QueuedRecipient(parse_address(address), int(attempts), due) for address, attempts, due in rows]
 
 
 def quarantine(database: SpoolConnection, message: int, reason: str, now: float) -> None:
     """Stop all that is queued of a message until a person looks at it; nothing is deleted for being broken."""
     database.execute(
         "UPDATE recipients SET state = 'quarantined', last_reply = ? WHERE message = ? AND state = 'queued'",
-        (reason, message),
+        (_storable(reason), message),
     )
     write_events(database, [Event(message, now, Kind.QUARANTINED, None, {"reason": reason})])
     settle(database, message)
 
 
-def record(database: SpoolConnection, report: Report) -> None:
-    """Write down a report."""
+def record(database: SpoolConnection, report: Report) -> float | None:
+    """Write down a report; when something of it is due: a bounce at once, the message when its claim is given back."""
     message = report.message
     for result in report.results:
         if result.state.is_final:
@@ -158,17 +176,18 @@ def record(database: SpoolConnection, report: Report) -> None:
             database.execute(
                 "UPDATE recipients SET due = ?, attempts = attempts + ?, last_reply = ?"
                 " WHERE message = ? AND address = ?",
-                (result.due, int(result.counts), result.last_reply, message, str(result.address)),
+                (result.due, int(result.counts), _storable(result.last_reply), message, str(result.address)),
             )
     write_events(database, report.events)
-    if report.bounce is not None:
-        insert_whole(database, report.bounce)
-    if not report.keep_claim:
-        settle(database, message)
+    due = None if report.keep_claim else settle(database, message)
+    if report.bounce is None:
+        return due
+    insert_whole(database, report.bounce)
+    return report.bounce.arrived
 
 
-def settle(database: SpoolConnection, message: int) -> None:
-    """Give the claim back: remove the message when nobody is left, else note when it is due next."""
+def settle(database: SpoolConnection, message: int) -> float | None:
+    """Give the claim back: remove the message when nobody is left, else note when it is due next, and say so."""
     rows = database.execute(
         "SELECT state, due, address, details FROM recipients WHERE message = ?", (message,)
     ).fetchall()
@@ -178,9 +197,10 @@ def settle(database: SpoolConnection, message: int) -> None:
     if not rows:
         database.execute("DELETE FROM chunks WHERE message = ?", (message,))
         database.execute("DELETE FROM messages WHERE id = ?", (message,))
-        return
-    due = min((row[1] for row in rows if row[0] == "queued"), default=None)
+        return None
+    due: float | None = min((row[1] for row in rows if row[0] == "queued"), default=None)
     database.execute("UPDATE messages SET claim = NULL, due = ? WHERE id = ?", (due, message))
+    return due
 
 
 def _finish_discarded(database: SpoolConnection, message: int, rows: Sequence[tuple[str, float, str, str]]) -> None:
@@ -192,26 +212,29 @@ def _finish_discarded(database: SpoolConnection, message: int, rows: Sequence[tu
     database.execute("DELETE FROM recipients WHERE message = ? AND state = 'discarded'", (message,))
 
 
-def count_crash(database: SpoolConnection, message: int, reason: str, now: float, due: float) -> bool:
-    """Count an exception of ours; True when the message went to quarantine for it."""
+def count_crash(database: SpoolConnection, message: int, reason: str, now: float, due: float) -> float | None:
+    """Count an exception of ours; when the message is due next, None where it went to quarantine."""
     row = database.execute(
         "UPDATE messages SET crashes = crashes + 1 WHERE id = ? RETURNING crashes", (message,)
     ).fetchone()
     if row is None:
-        return False
+        return None
     write_events(database, [Event(message, now, Kind.CRASHED, None, {"reason": reason, "crashes": row[0]})])
     if row[0] >= MAX_CRASHES:
         quarantine(database, message, f"handling it failed {row[0]} times: {reason}", now)
-        return True
+        return None
     database.execute(
         "UPDATE recipients SET due = ?, last_reply = ? WHERE message = ? AND state = 'queued' AND due <= ?",
-        (due, reason, message, now),
+        (due, _storable(reason), message, now),
     )
-    settle(database, message)
-    return False
+    return settle(database, message)
 
 
 def take_over(database: SpoolConnection, worker: int) -> None:
-    """Give back the claims of every other worker: they are dead, the lock on the state directory says so."""
-    database.execute("UPDATE messages SET claim = NULL WHERE claim IS NOT NULL AND claim <> ?", (worker,))
+    """
+    Give back every claim, and forget every other worker: they are dead, the lock on the state directory says so.
+
+    `worker` is new and has claimed nothing. Its number may have been another's, so a claim of that number is one more.
+    """
+    database.execute("UPDATE messages SET claim = NULL WHERE claim IS NOT NULL")
     database.execute("DELETE FROM workers WHERE id <> ?", (worker,))

@@ -30,7 +30,7 @@ def envelope(*recipients: Any, sender: Any = ALICE, body: Body = Body.SEVEN_BIT)
 
 
 class SpoolContract:
-    """Mixed into a `TestCase` that provides `open`, `reopen`, `wait`, `events` and `corrupt`."""
+    """Mixed into a `TestCase` that provides `open`, `reopen`, `wait`, `events`, `pages` and `corrupt`."""
 
     def open(self) -> ISpool:
         """A fresh spool."""
@@ -48,8 +48,8 @@ class SpoolContract:
         """The (kind, recipient) pairs of a message in the event log, in order."""
         raise NotImplementedError
 
-    def corrupt(self, message: int) -> None:
-        """Make the recipient rows of a message unreadable."""
+    def corrupt(self, message: int, address: str) -> None:
+        """Make the recipient rows of a message unreadable: `address` is the SQL of the value that stands there then."""
         raise NotImplementedError
 
     def store(
@@ -196,6 +196,42 @@ class SpoolContract:
         (entry,) = self.wait(self.reopen().claim(105.0, 10))
         self.assertEqual((4, None, ALICE), (entry.message, entry.sender, entry.recipients[0].address))
 
+    def test_large_bounce_is_cut_into_chunks(self: Any) -> None:
+        """A report on a thousand recipients is larger than a chunk, and is read back as any other content."""
+        spool = self.open()
+        self.store(spool, 3, claim=True)
+        text = bytes(range(256)) * 3001
+        bounce = NewMessage(4, 105.0, envelope(ALICE, sender=None), Origin("", protocol="bounce"), text)
+        self.wait(spool.record(Report(3, (Result(BOB, State.BOUNCED),), (), bounce=bounce)))
+        (entry,) = self.wait(spool.claim(105.0, 10))
+        self.assertEqual(text, self.read(spool, entry))
+        self.assertLessEqual(len(self.wait(spool.content(entry).chunk(0))), 256 * 1024)
+
+    def test_record_says_when_something_is_due(self: Any) -> None:
+        """The answer to a report is the earliest due time of the whole message, known once its claim is given back."""
+        spool = self.open()
+        self.store(spool, 1, BOB, CAROL, claim=True)
+        first = Report(1, (Result(BOB, State.QUEUED, 300.0),), (), keep_claim=True)
+        self.assertIsNone(self.wait(spool.record(first)))
+        self.assertEqual(300.0, self.wait(spool.record(Report(1, (Result(CAROL, State.QUEUED, 400.0),), ()))))
+        self.wait(spool.claim(300.0, 10))
+        self.assertEqual(400.0, self.wait(spool.record(Report(1, (Result(BOB, State.DELIVERED),), ()))))
+        self.wait(spool.claim(400.0, 10))
+        bounce = NewMessage(4, 401.0, envelope(ALICE, sender=None), Origin("", protocol="bounce"), b"report")
+        self.assertEqual(401.0, self.wait(spool.record(Report(1, (Result(CAROL, State.BOUNCED),), (), bounce=bounce))))
+        self.store(spool, 5, claim=True)
+        self.assertIsNone(self.wait(spool.record(Report(5, (Result(BOB, State.DELIVERED),), ()))))
+
+    def test_text_that_is_no_unicode_is_recorded(self: Any) -> None:
+        """The name of a file in an exception may hold lone surrogates: what happened is written down all the same."""
+        spool = self.open()
+        self.store(spool, 1, claim=True)
+        event = Event(1, 101.0, Kind.DEFERRED, str(BOB), {"reason": "mail/\udcff: no"})
+        report = Report(1, (Result(BOB, State.QUEUED, 200.0, "mail/\udcff: no"),), (event,), keep_claim=True)
+        self.wait(spool.record(report))
+        self.wait(spool.crashed(1, "mail/\udcff: no", 102.0, 200.0))
+        self.assertEqual(["accepted", "deferred", "crashed"], [kind for kind, _recipient in self.events(1)])
+
     def test_killed_worker_loses_its_claims(self: Any) -> None:
         """What a killed process had claimed is due for the next one, with everything recorded so far."""
         spool = self.open()
@@ -216,14 +252,25 @@ class SpoolContract:
         self.wait(spool.close())
         self.assertEqual([1], [entry.message for entry in self.wait(self.reopen().claim(1000.0, 10))])
 
-    def test_unreadable_row_is_quarantined(self: Any) -> None:
-        """A row that can't be read is put aside with the reason, deletes nothing and delays nobody."""
+    def test_claim_behind_the_close_is_taken_over(self: Any) -> None:
+        """A message that is committed with a claim while the spool closes is due for the next process."""
         spool = self.open()
-        self.store(spool, 1)
-        self.store(spool, 2)
-        self.corrupt(1)
-        self.assertEqual([2], [entry.message for entry in self.wait(spool.claim(1000.0, 10))])
-        self.assertEqual([("accepted", None), ("quarantined", None)], self.events(1))
+        closed = spool.close()
+        self.store(spool, 1, claim=True)
+        self.wait(closed)
+        self.assertEqual([1], [entry.message for entry in self.wait(self.reopen().claim(1000.0, 10))])
+
+    def test_unreadable_row_is_quarantined(self: Any) -> None:
+        """A row that can't be read, or is no text, is put aside with the reason, deletes nothing and delays nobody."""
+        spool = self.open()
+        for message in (1, 2, 3, 4):
+            self.store(spool, message)
+        self.corrupt(1, "'not an address'")
+        self.corrupt(2, "CAST(x'FF' AS TEXT) || '@example.net'")
+        self.corrupt(3, "'bob@' || CAST(x'FF' AS TEXT)")
+        self.assertEqual([4], [entry.message for entry in self.wait(spool.claim(1000.0, 10))])
+        for message in (1, 2, 3):
+            self.assertEqual([("accepted", None), ("quarantined", None)], self.events(message))
         self.assertEqual([], self.wait(spool.claim(1e9, 10)))
 
     def test_three_crashes_quarantine(self: Any) -> None:
@@ -231,14 +278,15 @@ class SpoolContract:
         spool = self.open()
         self.store(spool, 1, claim=True)
         for attempt in (1, 2):
-            self.assertFalse(self.wait(spool.crashed(1, "KeyError", 200.0 * attempt - 100, 200.0 * attempt)))
+            due = self.wait(spool.crashed(1, "KeyError", 200.0 * attempt - 100, 200.0 * attempt))
+            self.assertEqual(200.0 * attempt, due)
             self.assertEqual([], self.wait(spool.claim(200.0 * attempt - 1, 10)))
             self.assertEqual(1, len(self.wait(spool.claim(200.0 * attempt, 10))))
-        self.assertTrue(self.wait(spool.crashed(1, "KeyError", 900.0, 1000.0)))
+        self.assertIsNone(self.wait(spool.crashed(1, "KeyError", 900.0, 1000.0)))
         self.assertEqual([], self.wait(spool.claim(1e9, 10)))
         self.assertEqual([(1, str(BOB))], self.wait(spool.unhold(EVERYTHING, "root", 2000.0)))
         self.assertEqual(1, len(self.wait(spool.claim(2000.0, 10))))
-        self.assertFalse(self.wait(spool.crashed(1, "KeyError", 2000.0, 2100.0)))
+        self.assertEqual(2100.0, self.wait(spool.crashed(1, "KeyError", 2000.0, 2100.0)))
 
     def test_held_recipient_stays_until_released(self: Any) -> None:
         """Hold stops what is queued, only what is selected; release makes it due at once; both are in the log."""
@@ -309,6 +357,23 @@ class SpoolContract:
         self.assertEqual(2, self.wait(spool.prune(1000.0)))
         self.assertEqual([], self.events(1))
         self.assertEqual([("accepted", None)], self.events(2))
+
+    def test_pruning_keeps_up(self: Any) -> None:
+        """One call forgets all that is old enough, however much it is."""
+        spool = self.open()
+        self.store(spool, 1, claim=True)
+        self.wait(spool.record(Report(1, (Result(BOB, State.DELIVERED),), (Event(1, 101.0, Kind.DELIVERED),) * 12_000)))
+        self.assertEqual(12_001, self.wait(spool.prune(1000.0)))
+
+    def test_pruning_gives_room_back(self: Any) -> None:
+        """A queue that was long leaves a file that shrinks: at least half of what is free goes back to the disk."""
+        spool = self.open()
+        for message in range(1, 51):
+            self.store(spool, message, content=bytes(1 << 20))
+        before = self.pages()
+        self.wait(spool.discard(EVERYTHING, "root", 150.0))
+        self.wait(spool.prune(0.0))
+        self.assertLess(self.pages(), before * 0.75)
 
     def test_one_broken_request_harms_no_other(self: Any) -> None:
         """Two messages with one id in a batch: one is stored, the other fails, neighbours are stored."""

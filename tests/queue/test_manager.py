@@ -43,6 +43,22 @@ class DeliveryTests(SynchronousTestCase):
         self.world.send(*[f"user{number}@a.test" for number in range(120)], "bob@b.test")
         self.assertEqual([1, 20, 50, 50], sorted(len(delivery.recipients) for delivery in self.world.agent.asked))
 
+    def test_a_list_of_five_thousand(self) -> None:
+        """5,000 recipients at 50 sites take 100 transactions of 50, and each recipient ends once."""
+        recipients = [f"user{number}@site{number % 50}.test" for number in range(5000)]
+        message = self.world.send(*recipients)
+        self.world.settle(200)
+        self.assertEqual([50] * 100, [len(delivery.recipients) for delivery in self.world.agent.asked])
+        self.assertEqual(([], 0), (self.world.queued(), self.world.manager.active))
+        ended = [
+            address
+            for kind, address in self.world.database.execute(
+                "SELECT kind, recipient FROM events WHERE message = ?", (message,)
+            )
+            if kind in {each.value for each in TERMINAL}
+        ]
+        self.assertEqual(sorted(recipients), sorted(ended))
+
     def test_domains_with_the_same_hosts_share(self) -> None:
         """Two domains with one set of MX hosts are one destination."""
         site = Destination(NextHop(Transport.MX), "mx.provider.test")
@@ -275,6 +291,18 @@ class WindowTests(SynchronousTestCase):
             else:
                 world.advance(5)
         self.assertLessEqual(most, 20)
+
+    def test_window_counts_recipients(self) -> None:
+        """With room for 100 recipients, new messages of 20 each are left to the spool from the fourth or fifth on."""
+        world = World(limits=QueueLimits(1000, 100, 4, 50, 1 << 20))
+        world.hang("a.test")
+        for _ in range(20):
+            world.send(*[f"u{number}@a.test" for number in range(20)])
+        self.assertLessEqual(world.manager.active, 5)
+        world.agent.answers.clear()
+        world.restart()
+        world.advance(60)
+        self.assertEqual([], world.queued())
 
     def test_concurrency_of_a_site_grows_with_success(self) -> None:
         """A site begins with 5 attempts at once and grows to 20 while they succeed."""

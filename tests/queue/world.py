@@ -149,6 +149,24 @@ class World:
         self.settle()
         return message
 
+    def hang(self, *sites: str) -> dict[str, Deferred[Mapping[Address, Outcome]]]:
+        """Attempts at these sites wait for the test; the last one of each is in the answer, by site."""
+        waiting: dict[str, Deferred[Mapping[Address, Outcome]]] = {}
+
+        def wait(delivery: Delivery) -> Deferred[Mapping[Address, Outcome]]:
+            return waiting.setdefault(delivery.destination.site, Deferred())
+
+        for site in sites:
+            self.agent.answers[site] = wait
+        return waiting
+
+    def break_disk(self) -> None:
+        """No transaction succeeds until `mend_disk`."""
+        self.database.begin = "DISK FULL"
+
+    def mend_disk(self) -> None:
+        self.database.begin = "BEGIN IMMEDIATE"
+
     def kinds(self, message: int) -> list[str]:
         """The kinds of a message's events, in order."""
         rows = self.database.execute("SELECT kind FROM events WHERE message = ? ORDER BY seq", (message,))

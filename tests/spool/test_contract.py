@@ -43,8 +43,12 @@ class MemorySpoolTests(SpoolContract, SynchronousTestCase):
         rows = self.database.execute("SELECT kind, recipient FROM events WHERE message = ? ORDER BY seq", (message,))
         return list(rows)
 
-    def corrupt(self, message: int) -> None:
-        self.database.execute("UPDATE recipients SET address = 'not an address' WHERE message = ?", (message,))
+    def pages(self) -> int:
+        (count,) = self.database.execute("PRAGMA page_count").fetchone()
+        return int(count)
+
+    def corrupt(self, message: int, address: str) -> None:
+        self.database.execute(f"UPDATE recipients SET address = {address} WHERE message = ?", (message,))
 
     def test_journal_tells_what_is_on_disk(self) -> None:
         """The journal gets each event after its transaction, in order, and none of a request that failed."""
@@ -95,15 +99,19 @@ class FileSpoolTests(SpoolContract, SynchronousTestCase):
     def wait(self, waiting: Deferred[Any]) -> Any:
         return self.calls.wait(waiting)
 
-    def _query(self, statement: str, message: int) -> list[Any]:
+    def _query(self, statement: str, *values: object) -> list[Any]:
         database = schema.connect(self.directory / schema.FILE_NAME)
         try:
-            return database.execute(statement, (message,)).fetchall()
+            return database.execute(statement, values).fetchall()
         finally:
             database.close()
 
     def events(self, message: int) -> list[tuple[str, str | None]]:
         return self._query("SELECT kind, recipient FROM events WHERE message = ? ORDER BY seq", message)
 
-    def corrupt(self, message: int) -> None:
-        self._query("UPDATE recipients SET address = 'not an address' WHERE message = ?", message)
+    def pages(self) -> int:
+        ((count,),) = self._query("PRAGMA page_count")
+        return int(count)
+
+    def corrupt(self, message: int, address: str) -> None:
+        self._query(f"UPDATE recipients SET address = {address} WHERE message = ?", message)

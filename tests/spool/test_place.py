@@ -82,5 +82,14 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(3, len(asked))
 
     def test_disk_that_can_not_be_asked_has_no_room(self) -> None:
-        """A vanished directory takes no mail."""
-        self.assertFalse(place.Room(Path("/nonexistent/at/all"), 10, MEGABYTE, lambda: 0.0)())
+        """A spool file that is gone takes no mail, nor does another one in its place."""
+        times = iter([0.0, 1.0, 2.0])
+        spool = Path(self.mktemp())
+        spool.touch()
+        self.patch(os, "statvfs", lambda _path: SimpleNamespace(f_bavail=500, f_blocks=1000, f_frsize=MEGABYTE))
+        room = place.Room(spool, 10, MEGABYTE, lambda: next(times))
+        self.assertTrue(room())
+        spool.rename(f"{spool}.moved")  # not deleted: its number must not be given to the next file
+        self.assertFalse(room())
+        spool.touch()
+        self.assertFalse(room())

@@ -1,0 +1,120 @@
+"""Group commit and staging when the disk or the log fails."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.events import Event
+from mta.spool import SpoolError, schema, storing
+from mta.spool.commit import Request, ThreadedCommit, run_batch
+from mta.spool.spool import Spool, memory_spool
+from tests.contracts.spools import ORIGIN, envelope
+from tests.spool.test_contract import ThreadCalls
+
+
+class FailingConnection(schema.SpoolConnection):
+    """Fails each statement that begins with `failing`, after it ran where it is a ROLLBACK."""
+
+    failing = "nothing"
+    asked = 0
+
+    def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+        if not statement.startswith(self.failing):
+            return super().execute(statement, *parameters)
+        self.asked += 1
+        if self.failing == "ROLLBACK":
+            super().execute(statement)
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+def connection() -> FailingConnection:
+    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=FailingConnection)
+
+
+def broken(_database: schema.SpoolConnection) -> None:
+    raise sqlite3.OperationalError("no")
+
+
+class CommitTests(SynchronousTestCase):
+    def test_locked_database_fails_a_batch_once(self) -> None:
+        """Where no transaction begins all fail at once: one by one, each would wait ten seconds for the lock."""
+        database = connection()
+        database.failing = "BEGIN"
+        batch: list[Request[Any]] = [Request(lambda _database: 1) for _ in range(100)]
+        run_batch(database, batch)
+        self.assertEqual(1, database.asked)
+        for request in batch:
+            request.fire()
+            self.failureResultOf(request.answer, SpoolError)
+
+    def test_writer_outlives_a_failing_rollback(self) -> None:
+        """A disk that fails the rollback too costs that request alone; the thread answers the next one."""
+        database = connection()
+        database.failing = "ROLLBACK"
+        calls = ThreadCalls()
+        committing = ThreadedCommit(database, calls.callFromThread, lambda _event: None, "a writer in a test")
+        self.assertRaises(SpoolError, calls.wait, committing.submit(broken))
+        self.assertEqual(1, calls.wait(committing.submit(lambda _database: 1)))
+        calls.wait(committing.close())
+
+
+class StagingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.database = schema.memory()
+
+    def open(self, journal: Any = lambda _event: None) -> Spool:
+        return memory_spool(self.database, lambda call: self.clock.callLater(0, call), journal=journal)
+
+    def settle(self) -> None:
+        for _ in range(10):
+            self.clock.advance(0)
+
+    def fail_first_chunk(self) -> None:
+        """The disk is full for the first chunk of a message, and has room for the next ones."""
+        real = storing.insert_chunk
+
+        def insert(database: schema.SpoolConnection, message: int, number: int, data: bytes) -> None:
+            if number == 0:
+                raise sqlite3.OperationalError("database or disk is full")
+            real(database, message, number, data)
+
+        self.patch(storing, "insert_chunk", insert)
+
+    def chunks(self) -> list[tuple[int, int]]:
+        return list(self.database.execute("SELECT message, number FROM chunks"))
+
+    def test_no_commit_without_all_chunks(self) -> None:
+        """A chunk that fails while the commit waits behind it fails the commit: half a message is never accepted."""
+        self.fail_first_chunk()
+        receiving = self.open().receive(1)
+        receiving.write(bytes(600_000))
+        committed = receiving.commit(envelope(), ORIGIN, 100.0, False)
+        self.settle()
+        self.failureResultOf(committed, SpoolError)
+        self.assertEqual([], self.chunks())
+        self.assertEqual([], list(self.database.execute("SELECT id FROM messages")))
+
+    def test_chunks_behind_a_missing_one_are_swept(self) -> None:
+        """What is left of a message whose first chunk failed is swept at the next start as any other."""
+        self.fail_first_chunk()
+        self.open().receive(1).write(bytes(600_000))
+        self.settle()
+        self.assertEqual([(1, 1)], self.chunks())
+        self.open()
+        self.assertEqual([], self.chunks())
+
+    def test_journal_that_raises_takes_no_answer_along(self) -> None:
+        """A bug in the log must not leave a whole batch without its answers."""
+
+        def journal(_event: Event) -> None:
+            raise RuntimeError("a bug")
+
+        committed = self.open(journal).receive(1).commit(envelope(), ORIGIN, 100.0, False)
+        self.settle()
+        self.assertEqual(1, self.successResultOf(committed).message)
+        self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
