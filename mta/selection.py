@@ -47,6 +47,9 @@ def selection_from(words: Mapping[str, object]) -> Selection:
         value = words.get(key)
         if value is not None and not isinstance(value, str):
             raise ValueError(f"{key} must be text")
+        # Bytes of a command line that are no UTF-8 come as lone surrogates, and so may any text in JSON.
+        if value is not None and any("\ud800" <= each <= "\udfff" for each in value):
+            raise ValueError(f"{key} must be text in UTF-8")
         texts[key] = value
     state = None
     if texts["state"] is not None:

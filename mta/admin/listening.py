@@ -36,6 +36,10 @@ def listen(reactor: IReactorUNIX, path: Path, mode: int, factory: Factory) -> IL
     address = os.fspath(path)
     if len(os.fsencode(address)) > MAX_PATH:
         raise ControlSocketError(f"{path}: the path of the control socket is longer than {MAX_PATH} octets")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ControlSocketError(f"{path}: cannot open the control socket: {error}") from error
     _remove_stale(path)
     # The mode holds from the first moment: a chmod after the bind leaves a gap in which a stranger connects.
     before = os.umask(0o777 & ~mode)

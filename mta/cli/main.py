@@ -41,8 +41,18 @@ COMMANDS = {
 ALIASES = {"sendmail": ["send"], "mailq": ["queue", "list"]}
 
 
+class Unread(Exception):  # noqa: N818
+    """Nobody reads the output any more. (Of a `BrokenPipeError` click itself makes exit code 1.)"""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are run, not when they are listed."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise Unread from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(COMMANDS)
@@ -85,15 +95,36 @@ def run(arguments: Sequence[str], name: str = "mta") -> int:
         return error.code
     except (click.Abort, KeyboardInterrupt):
         return 130  # the shell's 128 + SIGINT
-    except BrokenPipeError:
-        # `mta queue list | head`: nobody reads on. Closed quietly, or Python complains at exit.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    except (BrokenPipeError, Unread):
+        # `mta queue list | head`
+        _drop_output()
         return 141  # the shell's 128 + SIGPIPE
+    except OSError as error:
+        _drop_output()
+        click.echo(f"{name}: {error.strerror or error}", err=True)
+        return os.EX_IOERR
     return code if isinstance(code, int) else os.EX_OK
+
+
+def _drop_output() -> None:
+    """Forget what could not be written: Python would try again at exit, and complain."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _open_closed_streams() -> None:
+    """
+    Put /dev/null in the place of each standard stream that the caller has closed (`>&-`).
+
+    Python has None there, and the next file that is opened, be it the spool, would get the stream's number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def main() -> None:
     """The entry point."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A header in a script that this terminal's encoding lacks is no reason to end in a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")

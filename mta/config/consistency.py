@@ -8,12 +8,17 @@ Never: looks outside the configuration (`mta/config/checking.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
+from pathlib import PurePosixPath
 
 from mta.config.lines import Location
 from mta.config.schema import Settings
 from mta.routing.patterns import FirstMatch
 
 Conflict = tuple[Location, str]
+
+# What `mta/spool/` keeps in state_dir, below our layer; SQLite adds endings of its own to the first.
+SPOOL_FILE = "spool.sqlite"
+LOCK_FILE = "lock"
 
 
 def conflicts(settings: Settings, invalid: Container[str]) -> Iterator[Conflict]:
@@ -92,6 +97,16 @@ def _errors(settings: Settings) -> Iterator[Conflict]:
         yield ("limits", "errors_hard"), "must not be less than limits.errors_soft"
 
 
+def _files(settings: Settings) -> Iterator[Conflict]:
+    """The log is appended to what it finds, and the spool is no place for it."""
+    log, control = PurePosixPath(settings.log.file), PurePosixPath(settings.control.socket)
+    for location, path in ((("log", "file"), log), (("control", "socket"), control)):
+        if path.parts and (path.parts[0].startswith(SPOOL_FILE) or path.parts[0] == LOCK_FILE):
+            yield location, f'"{path}" is a file of the queue; choose another name'
+    if log == control:
+        yield ("log", "file"), f'"{log}" is control.socket already'
+
+
 # Each comparison with the keys that it reads.
 _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflict]]], ...] = (
     (("listener",), _listeners),
@@ -103,4 +118,5 @@ _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflic
     (("queue.dead_initial", "queue.dead_maximum"), _dead_sites),
     (("queue.site_connections_initial", "queue.site_connections"), _connections),
     (("limits.errors_soft", "limits.errors_hard"), _errors),
+    (("log.file", "control.socket"), _files),
 )

@@ -25,6 +25,7 @@ from mta.routing.patterns import Pattern, parse_pattern
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MODE = re.compile(r"0?[0-7]{3}")
 _ENDPOINT = re.compile(r"([A-Za-z0-9]+):.")
+_TCP_OPTIONS = ("interface", "backlog")
 # An address whose port can be told from it: in brackets, or without colons.
 _SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*)\]|([^:]+))(?::(.*))?")
 _SERVED_ROLES = ("mx", "relay")
@@ -164,6 +165,13 @@ def _check_tcp(text: str) -> None:
                 f'"{text}": "{other}" is not NAME=VALUE; the colons of an IPv6 address need a backslash each: '
                 r"'tcp:25:interface=\:\:1', in single quotes"
             )
+        name, _, value = other.partition("=")
+        if name not in _TCP_OPTIONS:
+            near = difflib.get_close_matches(name, _TCP_OPTIONS, 1)
+            hint = f'did you mean "{near[0]}"?' if near else f"{' and '.join(_TCP_OPTIONS)} are known"
+            raise ValueError(f'"{text}": unknown option "{name}"; {hint}')
+        if name == "backlog" and not (value.isascii() and value.isdigit()):
+            raise ValueError(f'"{text}": "{value}" is not a number')
 
 
 def _role(text: str) -> str:

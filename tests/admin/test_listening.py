@@ -77,7 +77,9 @@ class ListenTests(TestCase):
         self.assert_refused("longer than")
 
     def test_missing_folder(self) -> None:
-        """A folder that is not there is one clear line."""
+        """A folder that is not there is made; one that can't be made is one clear line."""
+        self.path = self.path / "somewhere" / "control"
+        self.listen()
         self.path = self.path / "nowhere" / "control"
         with self.assertRaises(ControlSocketError):
             self.listen()

@@ -195,6 +195,30 @@ class StoppedDaemonTests(CommandCase):
             running.stdout.readline()
             running.stdout.close()
             self.assertEqual(b"", running.stderr.read())
+        self.assertEqual(141, running.returncode)
+
+    def test_closed_streams(self) -> None:
+        """A standard stream that the caller has closed reads as empty and takes what is written, without complaint."""
+        self.fill()
+        for arguments, closed in ((["queue", "list"], ">&-"), (["--help"], ">&-"), (["send"], "<&-")):
+            ran = self.in_shell(closed, *arguments)
+            self.assertNotIn("Traceback", ran.stderr)
+            self.assertEqual(os.EX_USAGE if arguments == ["send"] else os.EX_OK, ran.returncode, ran.stderr)
+
+    def test_full_disk(self) -> None:
+        """Output that can't be written is one line and EX_IOERR, not a short list taken for the whole."""
+        self.fill()
+        for arguments in (["queue", "list"], ["queue", "list", "--json"], ["queue", "--help"]):
+            ran = self.in_shell(">/dev/full", *arguments)
+            self.assertEqual((os.EX_IOERR, 1), (ran.returncode, ran.stderr.count("\n")), ran.stderr)
+            self.assertIn("No space left on device", ran.stderr)
+
+    def in_shell(self, redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command in a process of its own, with a stream redirected as a shell does it."""
+        program = "from mta.cli.main import main; main()"
+        command = [sys.executable, "-c", program, "--config", str(self.config), *arguments]
+        shell = ["sh", "-c", f'"$@" {redirection}', "sh", *command]
+        return subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 class ScriptedDaemon:

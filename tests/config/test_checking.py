@@ -10,8 +10,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.config.checking import problems
+from mta.config.consistency import LOCK_FILE, SPOOL_FILE
 from mta.config.loading import parse
 from mta.config.schema import Config
+from mta.spool import place, schema
 from tests.config.test_loading import HEAD
 
 
@@ -54,6 +56,12 @@ class CheckingTests(SynchronousTestCase):
             self.problems(self.root, text),
         )
         self.assertEqual([], self.problems(self.root, "[log]\nfile = 'log/mail'"))
+
+    def test_files_of_the_queue(self) -> None:
+        """The names that no other file may have are those that the spool uses."""
+        place.lock(self.root).close()
+        self.assertEqual([LOCK_FILE], os.listdir(self.root))
+        self.assertEqual(SPOOL_FILE, schema.FILE_NAME)
 
     def test_a_long_socket_path(self) -> None:
         """A path that no UNIX socket can have is told before the start fails on it (unix(7))."""

@@ -141,6 +141,12 @@ BAD: dict[str, list[str]] = {
         '8: listener 2: endpoint: "tcp:25:interface=::1": "" is not NAME=VALUE; the colons of an IPv6 address need a'
         r" backslash each: 'tcp:25:interface=\:\:1', in single quotes"
     ],
+    "[[listener]]\nname = 'b'\nendpoint = 'tcp:25:interfce=127.0.0.1'\nrole = 'relay'": [
+        '8: listener 2: endpoint: "tcp:25:interfce=127.0.0.1": unknown option "interfce"; did you mean "interface"?'
+    ],
+    "[[listener]]\nname = 'b'\nendpoint = 'tcp:25:backlog=many'\nrole = 'relay'": [
+        '8: listener 2: endpoint: "tcp:25:backlog=many": "many" is not a number'
+    ],
     '[local]\ndomains = ["a\\nb\\u001b"]\n"c\\nd" = 1': [
         r'7: local.domains: "a\nb\x1b": domain is not a valid name',
         r"8: local.c\nd: unknown key",
@@ -170,6 +176,11 @@ BAD: dict[str, list[str]] = {
     "[queue]\nsite_connections = 4": [
         "6: queue.site_connections_initial: must not be more than queue.site_connections"
     ],
+    "[log]\nfile = './spool.sqlite-wal'\n[control]\nsocket = 'lock'": [
+        '7: log.file: "spool.sqlite-wal" is a file of the queue; choose another name',
+        '9: control.socket: "lock" is a file of the queue; choose another name',
+    ],
+    "[log]\nfile = 'control'": ['7: log.file: "control" is control.socket already'],
     "[limits]\nerrors_hard = 9": ["7: limits.errors_hard: must not be less than limits.errors_soft"],
     "[[route]]\nrecipients = ['*@.x.test']\nnext_hop = 'mx:'\n[[route]]\nrecipients = ['a@x.test', 'a@y.x.test']\n"
     "next_hop = 'discard:'": [

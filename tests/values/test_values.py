@@ -113,6 +113,8 @@ class SelectionTests(SynchronousTestCase):
             ({"ids": "x"}, "ids"),
             ({"ids": ["nonsense"]}, "'nonsense'"),
             ({"sender": 5}, "sender"),
+            ({"sender": "\udcff"}, "sender must be text in UTF-8"),  # a byte of a command line that is no UTF-8
+            ({"domain": "x.\ud800"}, "domain must be text in UTF-8"),
         ):
             self.assertIn(named, str(self.assertRaises(ValueError, selection_from, words)))
 
