@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pwd
 import random
+import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -41,6 +42,8 @@ from mta.spool.spool import Spool, open_spool
 
 # How often old events are forgotten, in seconds.
 PRUNE_INTERVAL = 600.0
+# Connections that wait to be accepted; the kernel's net.core.somaxconn (4096) bounds it.
+BACKLOG = 1024
 
 
 class StartError(Exception):
@@ -147,7 +150,10 @@ class MtaService(Service):
             ids=QueueIds(above=spool.largest_id),
             run_in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),
             room=place.Room(
-                config.state_dir, config.limits.free_space_percent, config.limits.message_size, reactor.seconds
+                config.state_dir / schema.FILE_NAME,
+                config.limits.free_space_percent,
+                config.limits.message_size,
+                reactor.seconds,
             ),
             note=note,
         )
@@ -155,12 +161,24 @@ class MtaService(Service):
         self._open_ports(self._assembly)
         self._open_control(self._assembly, around)
         self._assembly.queue.start()
+        # The default is to die on the spot, and many an operator sends it to make a daemon read its configuration.
+        signal.signal(signal.SIGHUP, self._hung_up)
         self._pruning.start(PRUNE_INTERVAL, now=False)
         self._log.info("ready as {hostname}", hostname=config.hostname)
 
+    def _hung_up(self, _number: int, _frame: object) -> None:
+        self._reactor.callFromThread(self._log.warn, "SIGHUP changes nothing: restart to read the configuration again")
+
     def _open_ports(self, assembly: Assembly) -> None:
         for listener, factory in assembly.servers:
-            opened: Deferred[IListeningPort] = serverFromString(self._reactor, listener.endpoint).listen(factory)
+            try:
+                endpoint = serverFromString(self._reactor, _with_backlog(listener.endpoint))
+            except Exception as error:  # of a plugin, of OpenSSL, of the missing file: whatever reads the text raises
+                raise StartError(
+                    f"listener {listener.name!r}: {listener.endpoint} is no endpoint that can be used: {error}",
+                    os.EX_CONFIG,
+                ) from error
+            opened: Deferred[IListeningPort] = endpoint.listen(factory)
             found: list[IListeningPort | Failure] = []
             opened.addBoth(found.append)
             (port,) = found or [Failure(RuntimeError("it does not open at once"))]
@@ -222,14 +240,15 @@ class MtaService(Service):
     async def _stop(self) -> None:
         if self._pruning.running:
             self._pruning.stop()
+        end = self._reactor.seconds() + self._config.shutdown_grace
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports], consumeErrors=True)
         assembly = self._assembly
         if assembly is not None:
             servers = [factory for _listener, factory in assembly.servers]
-            await self._within_grace([*(server.stop() for server in servers), assembly.queue.stop()])
+            await self._until(end, [*(server.stop() for server in servers), assembly.queue.stop()])
             for server in servers:
                 server.abort()
-            await self._within_grace([assembly.agent.stop()])
+            await self._until(end, [assembly.agent.stop()])
         if self._spool is not None:
             await self._spool.close()
         if self._resolver is not None:
@@ -238,8 +257,8 @@ class MtaService(Service):
             self._log_file.close()
         self._lock.close()
 
-    def _within_grace(self, waiting: list[Deferred[None]]) -> Deferred[Any]:
-        """Fires when all have, or when the grace time is over."""
+    def _until(self, end: float, waiting: list[Deferred[None]]) -> Deferred[Any]:
+        """Fires when all have, or at `end`, in seconds since 1970."""
         done: Deferred[None] = Deferred()
 
         def finish(_result: object) -> None:
@@ -248,7 +267,7 @@ class MtaService(Service):
             if not done.called:
                 done.callback(None)
 
-        timer: IDelayedCall = self._reactor.callLater(self._config.shutdown_grace, finish, None)
+        timer: IDelayedCall = self._reactor.callLater(max(0.0, end - self._reactor.seconds()), finish, None)
         DeferredList(waiting, consumeErrors=True).addCallback(finish)
         return done
 
@@ -256,6 +275,16 @@ class MtaService(Service):
 def complain(text: str) -> None:
     """Say one line on the terminal, past twistd's own log."""
     print(f"mta: {text}", file=sys.__stderr__, flush=True)
+
+
+def _with_backlog(endpoint: str) -> str:
+    """
+    The endpoint with our length of the queue of connections that the kernel holds for us.
+
+    Twisted's is 50: of 2,000 clients that come at once most would wait for the second SYN.
+    """
+    takes_one = endpoint.startswith(("tcp:", "tcp6:", "ssl:")) and ":backlog=" not in endpoint
+    return f"{endpoint}:backlog={BACKLOG}" if takes_one else endpoint
 
 
 def _user_name(uid: int) -> str:

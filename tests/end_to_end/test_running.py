@@ -35,6 +35,14 @@ class StopTests(EndToEndCase):
         self.assertIn("Server Shut Down", said)
         self.assertNotIn("Traceback", said)
 
+    def test_sighup(self) -> None:
+        """SIGHUP does not end the daemon; the log says what it takes to read the configuration again."""
+        daemon = self.daemon()
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "SIGHUP" in daemon.output.read_text(), "a line about the signal")
+        daemon.submit("carol@example.org", "alice@local.test")
+
     def test_reading_a_stopped_daemons_queue(self) -> None:
         """Listing and tracing work without the daemon; changing says that it is needed (EX_UNAVAILABLE)."""
         daemon = self.daemon(route("*@sink.test", free_port()))
@@ -93,6 +101,16 @@ class RefusedStartTests(EndToEndCase):
         other = Daemon(self._folder("other"), "")
         other.config.write_text(other.config.read_text().replace(str(other.port), str(daemon.port)))
         self.refused(other, os.EX_UNAVAILABLE, str(daemon.port), "in use")
+
+    def test_impossible_endpoints(self) -> None:
+        """What Twisted can't make an endpoint of is one line with the listener's name (EX_CONFIG)."""
+        for number, endpoint in enumerate(
+            ("nosuch:25", "ssl:0:privateKey=/nowhere.pem", "systemd:domain=INET:index=0")
+        ):
+            daemon = Daemon(self._folder(f"endpoint{number}"), "")
+            text = daemon.config.read_text().replace(f"tcp:{daemon.port}:interface=127.0.0.1", endpoint)
+            daemon.config.write_text(text)
+            self.refused(daemon, os.EX_CONFIG, "'relay'", endpoint)
 
     def test_second_instance(self) -> None:
         """A second daemon on the same state does not start, and the first goes on (EX_TEMPFAIL)."""
