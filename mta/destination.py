@@ -16,6 +16,8 @@ class Transport(Enum):
 
     MX = "mx"
     SMTP = "smtp"
+    LMTP = "lmtp"
+    LMTP_UNIX = "lmtp+unix"
     MAILDIR = "maildir"
     DISCARD = "discard"
 
@@ -25,8 +27,9 @@ class NextHop:
     """
     One next hop of the configuration.
 
-    ``mx:`` (the recipient's own domain) or ``mx:DOMAIN``; ``smtp://host:port``; ``maildir:PATH``, where PATH may hold
-    ``{user}`` and ``{domain}``; ``discard:``. `target` is the domain, the host or the path; `port` is for SMTP.
+    ``mx:`` (the recipient's own domain) or ``mx:DOMAIN``; ``smtp://host:port``; ``lmtp://host:port``;
+    ``lmtp+unix:PATH``; ``maildir:PATH``, where PATH may hold ``{user}`` and ``{domain}``; ``discard:``. `target` is the
+    domain, the host or the path; `port` is for SMTP and LMTP over TCP.
     """
 
     transport: Transport
@@ -34,9 +37,9 @@ class NextHop:
     port: int = 25
 
     def __str__(self) -> str:
-        if self.transport is Transport.SMTP:
+        if self.transport in (Transport.SMTP, Transport.LMTP):
             host = f"[{self.target}]" if ":" in self.target else self.target
-            return f"smtp://{host}:{self.port}"
+            return f"{self.transport.value}://{host}:{self.port}"
         return f"{self.transport.value}:{self.target}"
 
 

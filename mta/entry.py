@@ -7,12 +7,13 @@ Never: holds large content; `content` is filled only for small messages fresh fr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from mta.address import Address
 from mta.destination import Destination
-from mta.envelope import Body, Envelope, Origin
+from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
 from mta.events import Event
 from mta.interfaces import IContent
 
@@ -38,11 +39,23 @@ FINAL = frozenset((State.DELIVERED, State.BOUNCED, State.EXPIRED, State.DISCARDE
 
 @dataclass(slots=True)
 class QueuedRecipient:
-    """A recipient that is due: how often it was tried, and when it is due in seconds since 1970."""
+    """
+    A recipient that is due: how often it was tried, and when it is due in seconds since 1970.
+
+    `notify` and `orcpt` as in `mta.envelope.Recipient`; `delay_told`: its sender has had a notice of the delay.
+    """
 
     address: Address
     attempts: int = 0
     due: float = 0.0
+    notify: frozenset[Notify] | None = None
+    orcpt: str = ""
+    delay_told: bool = False
+
+    @property
+    def recipient(self) -> Recipient:
+        """As its sender named it."""
+        return Recipient(self.address, self.notify, self.orcpt)
 
 
 @dataclass(slots=True)
@@ -51,7 +64,8 @@ class Entry:
     A claimed message with its due recipients.
 
     `message` is the queue id, `arrived` in seconds since 1970, `size` in octets. `content` is the whole content where
-    it is small and at hand, else None: ask the spool.
+    it is small and at hand, else None: ask the spool. `utf8`, `ret`, `envid` as in `mta.envelope.Envelope`. `expanded`
+    are aliases that the server replaced by their several members, whose sender wants to know (RFC 3461 5.2.7.3).
     """
 
     message: int
@@ -61,6 +75,15 @@ class Entry:
     body: Body
     recipients: list[QueuedRecipient]
     content: bytes | None = None
+    utf8: bool = False
+    ret: Ret | None = None
+    envid: str = ""
+    expanded: tuple[Recipient, ...] = ()
+
+    def envelope(self, recipients: Iterable[QueuedRecipient]) -> Envelope:
+        """The envelope for some of its recipients."""
+        named = tuple(item.recipient for item in recipients)
+        return Envelope(self.sender, named, self.body, self.utf8, self.ret, self.envid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +91,39 @@ class Delivery:
     """
     One transaction for a delivery agent: a message, the recipients that share a destination, and the content.
 
-    An agent answers with one outcome for each of `recipients`, by address.
+    An agent answers with one outcome for each recipient of the envelope, by address.
     """
 
     message: int
     arrived: float
-    sender: Address | None
-    recipients: tuple[Address, ...]
-    body: Body
+    envelope: Envelope
     content: IContent
     destination: Destination
+
+    @property
+    def sender(self) -> Address | None:
+        return self.envelope.sender
+
+    @property
+    def recipients(self) -> tuple[Address, ...]:
+        """The addresses of the recipients."""
+        return tuple(recipient.address for recipient in self.envelope.recipients)
+
+    @property
+    def body(self) -> Body:
+        return self.envelope.body
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The new state of one recipient. `due` (seconds since 1970) and `last_reply` matter where it stays queued."""
+    """The new state of one recipient; the other fields matter where it stays queued. `due` in seconds since 1970."""
 
     address: Address
     state: State
     due: float = 0.0
     last_reply: str = ""
     counts: bool = True  # whether this was an attempt; waiting for a dead site is none
+    delay_told: bool = False  # the report's bounce tells its sender of the delay
 
 
 @dataclass(frozen=True, slots=True)

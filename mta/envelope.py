@@ -18,22 +18,58 @@ class Body(Enum):
 
     SEVEN_BIT = "7BIT"
     EIGHT_BIT_MIME = "8BITMIME"
+    BINARY_MIME = "BINARYMIME"
+
+
+class Notify(Enum):
+    """When the sender wants a report on a recipient (RFC 3461 4.1)."""
+
+    NEVER = "NEVER"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    DELAY = "DELAY"
+
+
+class Ret(Enum):
+    """What of the original a failure report returns (RFC 3461 4.3)."""
+
+    FULL = "FULL"
+    HDRS = "HDRS"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A forward-path as accepted."""
+    """
+    A forward-path as accepted, with what RFC 3461 lets its sender say of it.
+
+    `notify` None is "not said": reports on failure, and on delay as we see fit. `orcpt` is the original recipient as
+    "type;address", decoded, "" where not said.
+    """
 
     address: Address
+    notify: frozenset[Notify] | None = None
+    orcpt: str = ""
+
+    def wants(self, when: Notify) -> bool:
+        """Whether its sender wants a report then (RFC 3461 4.1: without NOTIFY, failure and maybe delay)."""
+        return when is not Notify.SUCCESS if self.notify is None else when in self.notify
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """`sender` None is the null reverse-path; `recipients` are distinct by address, in the order they came."""
+    """
+    `sender` None is the null reverse-path; `recipients` are distinct by address, in the order they came.
+
+    `utf8` is SMTPUTF8 (RFC 6531 3.4): addresses or header are not ASCII. `ret` and `envid` (decoded, "" where not
+    said) are of RFC 3461.
+    """
 
     sender: Address | None
     recipients: tuple[Recipient, ...]
     body: Body = Body.SEVEN_BIT
+    utf8: bool = False
+    ret: Ret | None = None
+    envid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

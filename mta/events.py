@@ -48,7 +48,7 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
         Kind.ROUTED: ("A next hop was chosen for the recipient by a rule.", ("rule", "next_hop", "site")),
         Kind.DEFERRED: (
             "It will be tried again when `due`; attempt 0: nobody was asked, its site is silent or crowded.",
-            ("attempt", "reason", "host", "phase", "reply", "code", "due"),
+            ("attempt", "reason", "host", "phase", "reply", "code", "due", "dsn"),
         ),
         Kind.DELIVERED: ("A next hop or a mailbox took it.", ("attempt", "host", "reply", "delay")),
         Kind.BOUNCED: (

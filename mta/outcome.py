@@ -40,6 +40,14 @@ class Scope(Enum):
     OURSELVES = "ourselves"  # our own fault or our resolver's: says nothing about the peer
 
 
+class Handover(Enum):
+    """To whom a recipient was handed, and so who reports on it from here (RFC 3461 5.2)."""
+
+    FINAL = "final"  # a mailbox: nobody after us
+    PASSED_ON = "passed on"  # a next hop with DSN, which was told what the sender wants
+    RELAYED = "relayed"  # a next hop without: the last that will be heard of it
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """A next hop or a mailbox has it for good. `host` is "name[ip]:port" or the mailbox; `reply` the peer's words."""
@@ -47,6 +55,7 @@ class Delivered:
     host: str
     reply: Reply | None = None
     phase: Phase = Phase.END_OF_DATA
+    kind: Handover = Handover.FINAL
 
 
 @dataclass(frozen=True, slots=True)

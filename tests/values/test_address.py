@@ -120,6 +120,53 @@ class AddressTests(SynchronousTestCase):
         self.assertRaises(AddressError, parse_domain, "a b")
 
 
+class InternationalTests(SynchronousTestCase):
+    """RFC 6531 3.3, where the caller allows it."""
+
+    def test_mailboxes(self) -> None:
+        """A local part stays as it is in Unicode, a domain becomes A-labels in lower case."""
+        for text, local, domain in (
+            ("почта@пример.рф", "почта", "xn--e1afmkfd.xn--p1ai"),
+            ("alice@BÜCHER.example", "alice", "xn--bcher-kva.example"),
+            ("j.müller@x.y", "j.müller", "x.y"),
+            ('"ü ü"@x.y', "ü ü", "x.y"),
+            ("plain@x.y", "plain", "x.y"),
+            ("a@[192.0.2.1]", "a", "[192.0.2.1]"),
+        ):
+            address = parse_address(text, utf8=True)
+            self.assertEqual((local, domain), (address.local, address.domain))
+            self.assertEqual(address, parse_address(str(address), utf8=True))
+            self.assertEqual(not local.isascii(), address.needs_utf8)
+
+    def test_bad_mailboxes(self) -> None:
+        """Control characters, labels outside IDNA 2008 and local parts over 64 octets of UTF-8 are refused."""
+        for text, reason in (
+            ("a\x85b@x.y", "local part is malformed"),
+            ("a@☃.net", "domain is not a valid internationalized name"),
+            ("ü" * 33 + "@x.y", "local part is longer than 64 octets"),
+            ("a b@ü.y", "local part is malformed"),
+        ):
+            error = self.assertRaises(AddressError, parse_address, text, utf8=True)
+            self.assertEqual(reason, str(error), text)
+        error = self.assertRaises(AddressError, parse_domain, "ü" * 256, utf8=True)
+        self.assertEqual("domain is longer than 255 octets", str(error))
+
+    def test_only_where_allowed(self) -> None:
+        """Without `utf8` nothing beyond ASCII is read."""
+        for text in ("почта@x.y", "a@пример.рф"):
+            self.assertRaises(AddressError, parse_address, text)
+
+    @settings(deadline=None, max_examples=300)
+    @given(st.text(max_size=100))
+    def test_any_text(self, text: str) -> None:
+        """No text makes the parser raise anything but an address error, and what it accepts it reproduces."""
+        try:
+            address = parse_address(text, utf8=True)
+        except AddressError:
+            return
+        self.assertEqual(address, parse_address(str(address), utf8=True))
+
+
 class PathTests(SynchronousTestCase):
     def test_null_reverse_path(self) -> None:
         """RFC 5321 4.5.5: ``<>`` is the null reverse-path, and what follows is left alone."""
