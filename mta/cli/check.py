@@ -27,4 +27,5 @@ def check(config: str | None) -> None:
     domains = f"{len(checked.local.domains)} local domains, {len(checked.relay.domains)} relay domains"
     click.echo(f"{located(config)}: OK")
     click.echo(f"  {checked.hostname}: {listeners}")
-    click.echo(f"  {domains}, {len(checked.routes)} routes; state in {checked.state_dir}")
+    people = f"{len(checked.local.aliases)} aliases, {len(checked.local.moved)} moved users"
+    click.echo(f"  {domains}, {people}, {len(checked.routes)} routes; state in {checked.state_dir}")

@@ -1,7 +1,8 @@
 """
 Check what the configuration needs of the machine, for `mta check` and before a start.
 
-Owns: what can be told by looking: directories, the system's resolvers, the length of a socket's path.
+Owns: what can be told by looking: directories, the system's resolvers, the length of a socket's path, the operator's
+texts for reports.
 Never: creates, binds or connects anything; asks the DNS.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mta.config.schema import Config
+from mta.destination import Transport
+from mta.message.templates import TemplateError, load
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
 # unix(7): sun_path has 108 octets, the last one a NUL.
@@ -20,7 +23,7 @@ _MAX_SOCKET_PATH = 107
 
 def problems(config: Config, resolv_conf: Path = _RESOLV_CONF) -> list[str]:
     """All that would keep a daemon with this configuration from working here, each as ``file: key: message``."""
-    found = [*_state(config), *_control(config), *_resolvers(config, resolv_conf)]
+    found = [*_state(config), *_sockets(config), *_resolvers(config, resolv_conf), *_templates(config)]
     return [f"{config.source}: {problem}" for problem in found]
 
 
@@ -50,11 +53,25 @@ def _trouble_with(directory: Path) -> str:
     return ""
 
 
-def _control(config: Config) -> Iterator[str]:
-    path = config.control_path.absolute()
-    length = len(os.fsencode(path))
-    if length > _MAX_SOCKET_PATH:
-        yield f"control.socket: {path} has {length} octets of at most {_MAX_SOCKET_PATH}; shorten state_dir"
+def _sockets(config: Config) -> Iterator[str]:
+    sockets = [("control.socket", config.control_path, "state_dir")]
+    for number, route in enumerate(config.routes, 1):
+        hop = route.next_hop
+        if hop.transport is Transport.LMTP_UNIX:
+            blame = "it" if hop.target.startswith("/") else "state_dir"
+            sockets.append((f"route {number}: next_hop", config.state_dir / hop.target, blame))
+    for key, place, blame in sockets:
+        path = place.absolute()
+        length = len(os.fsencode(path))
+        if length > _MAX_SOCKET_PATH:
+            yield f"{key}: {path} has {length} octets of at most {_MAX_SOCKET_PATH}; shorten {blame}"
+
+
+def _templates(config: Config) -> Iterator[str]:
+    try:
+        load(config.bounce.languages, config.templates)
+    except TemplateError as error:
+        yield f"bounce.templates: {error}"
 
 
 def _resolvers(config: Config, path: Path) -> Iterator[str]:

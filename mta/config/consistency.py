@@ -7,9 +7,10 @@ Never: looks outside the configuration (`mta/config/checking.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 
+from mta.config import residents
 from mta.config.lines import Location
 from mta.config.schema import Settings
 from mta.routing.patterns import FirstMatch
@@ -19,17 +20,19 @@ Conflict = tuple[Location, str]
 # What `mta/spool/` keeps in state_dir, below our layer; SQLite adds endings of its own to the first.
 SPOOL_FILE = "spool.sqlite"
 LOCK_FILE = "lock"
+# The languages of mta/message/notices/.
+SHIPPED_LANGUAGES = ("en", "de")
 
 
-def conflicts(settings: Settings, invalid: Container[str]) -> Iterator[Conflict]:
+def conflicts(settings: Settings, invalid: Collection[str]) -> Iterator[Conflict]:
     """
     What contradicts itself, each with the location to blame.
 
-    `invalid` are keys such as "queue.lifetime" whose values were wrong and have been replaced by their defaults: no
-    comparison with them is made.
+    `invalid` are keys such as "queue.lifetime" whose values were wrong and have been replaced by their defaults, or
+    "local.aliases.sales" that have been left out: no comparison with them is made.
     """
     for keys, compare in _COMPARISONS:
-        if not any(key in invalid for key in keys):
+        if not any(name == key or name.startswith(f"{key}.") for name in invalid for key in keys):
             yield from compare(settings)
 
 
@@ -52,11 +55,28 @@ def _domains(settings: Settings) -> Iterator[Conflict]:
             yield ("relay", "domains", number), f'"{domain}" is in local.domains too; a domain is one or the other'
 
 
-def _users(settings: Settings) -> Iterator[Conflict]:
-    for number, user in enumerate(settings.local.users):
-        domain = user.rpartition("@")[2] if "@" in user else None
-        if domain is not None and domain not in settings.local.domains:
-            yield ("local", "users", number), f'"{user}" is at a domain that is not in local.domains'
+def _etrn(settings: Settings) -> Iterator[Conflict]:
+    for number, domain in enumerate(settings.relay.etrn_domains):
+        if domain in settings.local.domains:
+            yield (
+                ("relay", "etrn_domains", number),
+                f'"{domain}" is in local.domains: its mail never waits for a client',
+            )
+
+
+def _refused(settings: Settings) -> Iterator[Conflict]:
+    for number, network in enumerate(settings.relay.refused):
+        if network in settings.relay.networks:
+            yield ("relay", "refused", number), f'"{network}" is in relay.networks too; it is one or the other'
+
+
+def _languages(settings: Settings) -> Iterator[Conflict]:
+    for number, language in enumerate(settings.bounce.languages):
+        if language in settings.bounce.languages[:number]:
+            yield ("bounce", "languages", number), f'"{language}" is there twice'
+        elif language not in SHIPPED_LANGUAGES and not settings.bounce.templates:
+            reason = f'"{language}" is not shipped; {" and ".join(SHIPPED_LANGUAGES)} are, others need bounce.templates'
+            yield ("bounce", "languages", number), reason
 
 
 def _maildir(settings: Settings) -> Iterator[Conflict]:
@@ -111,7 +131,13 @@ def _files(settings: Settings) -> Iterator[Conflict]:
 _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflict]]], ...] = (
     (("listener",), _listeners),
     (("local.domains", "relay.domains"), _domains),
-    (("local.domains", "local.users"), _users),
+    (
+        ("hostname", "local.domains", "local.users", "local.aliases", "local.moved", "local.moved_reply"),
+        residents.conflicts,
+    ),
+    (("local.domains", "relay.etrn_domains"), _etrn),
+    (("relay.networks", "relay.refused"), _refused),
+    (("bounce.languages", "bounce.templates"), _languages),
     (("local.maildir", "local.users"), _maildir),
     (("route",), _routes),
     (("queue.retry", "queue.lifetime", "queue.bounce_lifetime"), _lifetimes),

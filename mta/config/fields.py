@@ -11,14 +11,16 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mta.address import AddressError, parse_address, parse_domain
 from mta.config.units import parse_duration, parse_size
 from mta.destination import NextHop
+from mta.policy.directory import folded
 from mta.routing.next_hops import check_template, parse_next_hop
 from mta.routing.patterns import Pattern, parse_pattern
 
@@ -28,8 +30,17 @@ _ENDPOINT = re.compile(r"([A-Za-z0-9]+):.")
 _TCP_OPTIONS = ("interface", "backlog")
 # An address whose port can be told from it: in brackets, or without colons.
 _SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*)\]|([^:]+))(?::(.*))?")
-_SERVED_ROLES = ("mx", "relay")
-_PLANNED_ROLES = ("submission", "lmtp")
+_ROLES = ("mx", "relay", "submission", "lmtp")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
+
+Value = TypeVar("Value")
+
+
+class FrozenTable(dict[str, Value]):
+    """A table whose keys the operator chooses. It can be hashed: nobody changes it once it is read."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
 
 
 def _text(value: object) -> str:
@@ -52,7 +63,7 @@ def _positive(seconds: float) -> float:
 
 def _domain(text: str) -> str:
     try:
-        return parse_domain(text)
+        return parse_domain(text, utf8=True)
     except AddressError as error:
         raise ValueError(f'"{text}": {error}') from None
 
@@ -92,24 +103,61 @@ def _network(text: str) -> str:
 def _address(text: str) -> str:
     if text:
         try:
-            parse_address(text)
+            parse_address(text, utf8=True)
         except AddressError as error:
             raise ValueError(f'"{text}": {error}') from None
     return text
 
 
-def _user(text: str) -> str:
-    """A user or an address in lower case, without quoting: as policy compares it."""
-    if text == "*":
-        return text
+def _unquoted(text: str, local_form: Callable[[str], str]) -> str:
+    """A name, or a whole address, without quoting; `local_form` makes the local part what it is compared as."""
     try:
-        address = parse_address(text if "@" in text else f"{text}@local.invalid")
+        address = parse_address(text if "@" in text else f"{text}@local.invalid", utf8=True)
     except AddressError as error:
         raise ValueError(f'"{text}": {error}') from None
-    if "*" in address.local:
-        raise ValueError(f'"{text}": a star stands alone and means anyone')
-    local = address.local.lower()
+    local = local_form(address.local)
     return f"{local}@{address.domain}" if "@" in text else local
+
+
+def _user(text: str) -> str:
+    """A user or an address as policy compares it; "*" is anyone."""
+    if text != "*" and "*" in text.rpartition("@")[0 if "@" in text else 2]:
+        raise ValueError(f'"{text}": a star stands alone and means anyone')
+    return text if text == "*" else _unquoted(text, folded)
+
+
+def _listed_name(text: str) -> str:
+    """The key of an alias or of a moved user: as policy compares it."""
+    return _unquoted(text, folded)
+
+
+def _member(text: str) -> str:
+    """Who an alias stands for: a name as policy compares it, or an address; another host may mind the case of that."""
+    return _unquoted(text, str if "@" in text else folded)
+
+
+def _new_address(text: str) -> str:
+    """The whole address of who has moved."""
+    if "@" not in text:
+        raise ValueError(f'"{text}" must be a whole address')
+    return _unquoted(text, str)
+
+
+def _distinct_names(table: object) -> object:
+    """No two keys of a table are the same name: which of them would win?"""
+    if isinstance(table, dict):
+        seen: dict[str, str] = {}
+        for key in table:
+            first = seen.setdefault(folded(key), key)
+            if first != key:
+                raise ValueError(f'"{first}" and "{key}" are the same name')
+    return table
+
+
+def _language(text: str) -> str:
+    if not _LANGUAGE.fullmatch(text):
+        raise ValueError(f'"{text}" is not a language, such as "en" or "pt-BR"')
+    return text
 
 
 def _ip_or_nothing(text: str) -> str:
@@ -175,12 +223,10 @@ def _check_tcp(text: str) -> None:
 
 
 def _role(text: str) -> str:
-    if text in _PLANNED_ROLES:
-        raise ValueError(f'role "{text}" is not supported yet; {" and ".join(_SERVED_ROLES)} are')
-    if text not in _SERVED_ROLES:
-        near = difflib.get_close_matches(text, _SERVED_ROLES, 1)
+    if text not in _ROLES:
+        near = difflib.get_close_matches(text, _ROLES, 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'"{text}" is not a role; {", ".join(_SERVED_ROLES + _PLANNED_ROLES)} are{hint}')
+        raise ValueError(f'"{text}" is not a role; {", ".join(_ROLES)} are{hint}')
     return text
 
 
@@ -215,6 +261,12 @@ def _path(value: object) -> Path:
     return Path(text)
 
 
+def _path_or_nothing(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must be the path of a directory")
+    return text
+
+
 def _parse_next_hop(value: object) -> NextHop:
     return parse_next_hop(_text(value))
 
@@ -224,6 +276,7 @@ def _parse_pattern(value: object) -> Pattern:
 
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+OptionalCount = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Durations = Annotated[tuple[PositiveDuration, ...], AfterValidator(_not_empty)]
@@ -235,6 +288,12 @@ DomainPattern = Annotated[str, AfterValidator(_domain_pattern)]
 Network = Annotated[str, AfterValidator(_network)]
 OptionalMailbox = Annotated[str, AfterValidator(_address)]
 User = Annotated[str, AfterValidator(_user)]
+ListedName = Annotated[str, AfterValidator(_listed_name)]
+Members = Annotated[tuple[Annotated[str, AfterValidator(_member)], ...], AfterValidator(_not_empty)]
+Aliases = Annotated[dict[ListedName, Members], BeforeValidator(_distinct_names), AfterValidator(FrozenTable)]
+NewAddress = Annotated[str, AfterValidator(_new_address)]
+Moves = Annotated[dict[ListedName, NewAddress], BeforeValidator(_distinct_names), AfterValidator(FrozenTable)]
+Languages = Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], AfterValidator(_not_empty)]
 OptionalIP = Annotated[str, AfterValidator(_ip_or_nothing)]
 Server = Annotated[tuple[str, int], BeforeValidator(_server)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -244,7 +303,8 @@ Workers = Annotated[int, AfterValidator(_workers)]
 Mode = Annotated[int, BeforeValidator(_mode)]
 BelowState = Annotated[str, AfterValidator(_below_state)]
 LogFile = Annotated[str, AfterValidator(_log_file)]
-Directory = Annotated[Path, BeforeValidator(_path)]
+DirectoryPath = Annotated[Path, BeforeValidator(_path)]
+OptionalPath = Annotated[str, AfterValidator(_path_or_nothing)]
 MaildirTemplate = Annotated[str, AfterValidator(check_template)]
 Hop = Annotated[NextHop, BeforeValidator(_parse_next_hop)]
 RecipientPattern = Annotated[Pattern, BeforeValidator(_parse_pattern)]

@@ -51,6 +51,31 @@ backslash each, best in single quotes: `'tcp:25:interface=\:\:1'`.
 that `NAME_FILE` names, without the line end after it. It is an error when neither is set, and when both are.
 A value from the environment never appears in an error message.
 
+## Users, aliases and moved users
+
+`local.users` have mailboxes. `local.aliases` stand for others, and `local.moved` are no longer here:
+
+```toml
+[local]
+domains = ["example.org", "example.net"]
+users   = ["alice", "bob", "carol@example.net"]
+
+[local.aliases]
+sales = ["alice", "bob", "agency@partner.example"]   # sales@ both domains
+alice = ["alice", "archive@partner.example"]         # a copy besides the own mailbox
+"team@example.net" = ["sales", "carol"]              # aliases may be nested
+"first.last" = ["alice"]                             # a dot needs quotes, or TOML makes a table of it
+
+[local.moved]
+dave = "dave@elsewhere.example"
+```
+
+A member without a domain is at the domain of the alias, and so must live at each domain where the alias is. An entry
+for a whole address comes before one for a name, and a name before `"*"`; an alias comes before a user of the same name.
+Case does not matter for those who live here. Each recipient gets one copy, however many aliases lead to it. Aliases
+that lead in a circle, to nobody, or over more than 10 steps are errors. Postmaster has a mailbox at every local domain
+and at `hostname`, unless an alias says otherwise.
+
 ## Patterns
 
 A route is for the recipients that one of its patterns matches. Case does not matter.
@@ -72,10 +97,12 @@ a restart, a change of the file reaches the mail that is waiting too.
 | next hop | where the mail goes |
 |---|---|
 | `"smtp://host:port"` | to that host, without an MX lookup; port 25 where none is given; IPv6 in brackets |
+| `"lmtp://host:port"` | to that host by LMTP (RFC 2033); port 24 where none is given |
+| `"lmtp+unix:PATH"` | to that UNIX socket by LMTP; a relative path is below `state_dir` |
 | `"mx:"` | to the MX hosts of the recipient's domain, as without a route |
 | `"mx:example.org"` | to the MX hosts of example.org, whatever the recipient's domain is |
 | `"maildir:PATH"` | to a Maildir below `state_dir`; `{user}` and `{domain}` are the parts of the address |
 | `"discard:"` | nowhere; it counts as delivered |
 
-`lmtp://`, `lmtp+unix:`, `mbox:`, `pipe:` and `https:` are not supported yet.
+`mbox:`, `pipe:` and `https:` are not supported yet.
 """

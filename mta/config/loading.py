@@ -90,12 +90,17 @@ def _problems(data: dict[str, Any]) -> list[tuple[Location, str]]:
     try:
         return list(conflicts(Settings.model_validate(data), ()))
     except ValidationError as error:
-        problems = [(detail["loc"], sentence(detail)) for detail in error.errors()]
+        problems = [(_location(detail["loc"]), sentence(detail)) for detail in error.errors()]
     # The options that are right are compared with one another all the same, so that everything is said at once.
     invalid = {_option(location) for location, _ in problems}
     repaired = {"hostname": "repaired.invalid", **_without(data, invalid)}
     names = {".".join(keys) for keys in invalid}
     return problems + list(conflicts(Settings.model_validate(repaired), names))
+
+
+def _location(found: Location) -> Location:
+    """Where a problem is, without pydantic's mark for the key of a table rather than its value."""
+    return found[:-1] if len(found) > 2 and found[-1] == "[key]" else found
 
 
 def _option(location: Location) -> tuple[str, ...]:

@@ -30,6 +30,9 @@ def sentence(error: ErrorDetails) -> str:
         return _unknown_key(error["loc"])
     if kind == "literal_error":
         return f"must be {context['expected']}, not {_spelled(value)}".replace("'", '"') + _near_choice(context, value)
+    if kind in ("tuple_type", "string_type") and isinstance(value, dict) and len(error["loc"]) > 2:
+        # aliases = { first.last = [...] } is a table in a table to TOML.
+        return f"must be {_TYPES[kind]}, not a table; a key with a dot in it stands in quotes"
     if kind == "tuple_type" and isinstance(value, dict):
         return f"must be written in double brackets: [[{_spelled_path(error['loc'])}]]"
     if kind == "model_type" and isinstance(value, tuple):
@@ -46,7 +49,9 @@ _TYPES = {
     "string_type": "text in quotes",
     "int_type": "a whole number",
     "float_type": "a number",
+    "bool_type": "true or false",
     "tuple_type": "a list in brackets",
+    "dict_type": "a table",
     "model_type": "a table",
 }
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
@@ -83,7 +88,7 @@ def _spelled_path(location: Location) -> str:
 
 
 def _near_choice(context: dict[str, Any], value: Any) -> str:
-    choices = [choice.strip("'") for choice in str(context["expected"]).split(" or ")]
+    choices = str(context["expected"]).split("'")[1::2]
     return _did_you_mean(difflib.get_close_matches(value, choices, 1)) if isinstance(value, str) else ""
 
 

@@ -12,14 +12,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mta.config.fields import (
+    Aliases,
     Count,
     Domain,
     DomainPattern,
     Duration,
     EndpointText,
     MaildirTemplate,
+    Moves,
     Name,
     Network,
+    OptionalCount,
     PositiveDuration,
     Role,
     Size,
@@ -42,8 +45,9 @@ class Listener(Table):
     )
     role: Role = option(
         REQUIRED,
-        'Whom it serves: "mx" the Internet, "relay" our own hosts; "submission" and "lmtp" are not supported yet.',
-        unit='"mx", "relay"',
+        'Whom it serves: "mx" the Internet, "relay" our own hosts, "submission" our mail programs (what is missing of'
+        ' the header is added), "lmtp" a mail server that hands over its local mail (RFC 2033).',
+        unit='"mx", "relay", "submission", "lmtp"',
         sample="mx",
     )
 
@@ -63,6 +67,18 @@ class Relay(Table):
         " for all, which makes an open relay.",
         unit="list of domains",
         source="Postfix relay_domains, empty",
+    )
+    refused: tuple[Network, ...] = option(
+        (),
+        "The networks whose clients are greeted with 521 and may only quit.",
+        unit="list of networks",
+        source="RFC 7504 3; nobody until named",
+    )
+    etrn_domains: tuple[Domain, ...] = option(
+        (),
+        "The domains whose waiting mail a client may have sent at once with ETRN; without one ETRN is not offered.",
+        unit="list of domains",
+        source="RFC 1985; none until named",
     )
 
 
@@ -90,6 +106,26 @@ class Local(Table):
         unit="path",
         source="one Maildir for each user",
     )
+    aliases: Aliases = option(
+        {},
+        'Who stands for others: "sales" at every local domain, "team@example.org" at one; the members are names at the'
+        " same domain, full addresses anywhere, or other aliases. An alias that lists itself means its own mailbox.",
+        unit="table of lists of mailboxes",
+        source="Postfix virtual_alias_maps, empty",
+        sample={"sales": ("alice", "bob")},
+    )
+    moved: Moves = option(
+        {},
+        'Who has moved, and where to: oldname = "new@example.net".',
+        unit="table of mailboxes",
+        source="Postfix relocated_maps, empty",
+    )
+    moved_reply: Literal["251", "551"] = option(
+        "251",
+        'What happens to mail for who has moved: "251" forwards it and tells the new address, "551" only tells it.',
+        unit='"251", "551"',
+        source="RFC 5321 3.4",
+    )
 
 
 class Limits(Table):
@@ -106,6 +142,18 @@ class Limits(Table):
     )
     connection_rate: Count = option(
         300, "How many connections one client may open in a minute.", unit="count per minute", source="mox"
+    )
+    message_rate: OptionalCount = option(
+        0,
+        "How many messages one client may send in a minute, clients in relay.networks excepted; 0 for any number.",
+        unit="count per minute",
+        source="Postfix smtpd_client_message_rate_limit",
+    )
+    recipient_rate: OptionalCount = option(
+        0,
+        "How many recipients one client may name in a minute, clients in relay.networks excepted; 0 for any number.",
+        unit="count per minute",
+        source="Postfix smtpd_client_recipient_rate_limit",
     )
     message_size: Annotated[Size, Field(ge=1)] = option(
         "50MiB",
@@ -127,6 +175,12 @@ class Limits(Table):
     )
     text_line: Annotated[int, Field(ge=1000)] = option(
         2000, "The longest line of a message.", unit="octets", source="twice what RFC 5321 4.5.3.1.6 allows"
+    )
+    header_size: Annotated[Size, Field(ge=1000, le=16 << 20)] = option(
+        "256KiB",
+        "The largest header of a message.",
+        unit="size",
+        source="Postfix header_size_limit is 100 KiB for one field",
     )
     idle_timeout: PositiveDuration = option(
         "300s", "How long a client may stay silent.", unit="duration", source="RFC 5321 4.5.3.2.7: at least 5 minutes"

@@ -9,6 +9,7 @@ Never: holds a default or a description of an option.
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from mta.config.option import Table, details
 from mta.config.schema import Settings
 
 _WIDTH = 100
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 Section = tuple[str, type[Table], bool]
 
 
@@ -74,7 +76,13 @@ def _literal(value: Any) -> str:
     """A value as TOML. JSON's strings are TOML's basic strings."""
     if isinstance(value, tuple):
         return f"[{', '.join(_literal(item) for item in value)}]"
+    if isinstance(value, dict) and value:
+        return f"{{ {', '.join(f'{_key(key)} = {_literal(item)}' for key, item in value.items())} }}"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _key(text: str) -> str:
+    return text if _BARE_KEY.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _comment(text: str) -> list[str]:

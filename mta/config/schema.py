@@ -14,7 +14,7 @@ from typing import Literal
 from mta.address import Address, parse_address
 from mta.config.fields import (
     BelowState,
-    Directory,
+    DirectoryPath,
     Duration,
     HostName,
     LogFile,
@@ -25,6 +25,7 @@ from mta.config.option import REQUIRED, Table, option
 from mta.config.receiving import Content, Limits, Listener, Local, Relay
 from mta.config.sending import Bounce, Client, Dns, Queue, RouteTable
 from mta.destination import Route
+from mta.policy.directory import Directory
 from mta.routing.router import Rule
 
 
@@ -59,7 +60,7 @@ class Settings(Table):
         source="RFC 5321 4.1.1.1",
         sample="mx.example.org",
     )
-    state_dir: Directory = option(
+    state_dir: DirectoryPath = option(
         "var",
         "The directory of all state (spool, Maildirs, sockets); relative to the one that the daemon is started in.",
         unit="path",
@@ -84,6 +85,18 @@ class Settings(Table):
     bounce: Bounce = option({})
     log: Log = option({})
     control: Control = option({})
+
+    def directory(self) -> Directory:
+        """Who lives here."""
+        local = self.local
+        return Directory(
+            domains=local.domains,
+            users=local.users,
+            aliases=local.aliases,
+            moved=local.moved,
+            moved_forwards=local.moved_reply == "251",
+            hostname=self.hostname,
+        )
 
 
 class Config(Settings):
@@ -112,7 +125,17 @@ class Config(Settings):
     @property
     def postmaster(self) -> Address:
         """Whom bounces come from."""
-        return parse_address(self.bounce.postmaster or f"postmaster@{self.hostname}")
+        return parse_address(self.bounce.postmaster or f"postmaster@{self.hostname}", utf8=True)
+
+    @property
+    def double_bounce(self) -> Address | None:
+        """Who gets the bounces that can't be delivered, if anyone."""
+        return parse_address(self.bounce.double_bounce, utf8=True) if self.bounce.double_bounce else None
+
+    @property
+    def templates(self) -> Path | None:
+        """The directory with the operator's own texts for reports, if there is one."""
+        return Path(self.bounce.templates) if self.bounce.templates else None
 
     @property
     def control_path(self) -> Path:

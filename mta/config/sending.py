@@ -7,7 +7,7 @@ Never: compares one option with another (`mta/config/consistency.py`).
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,9 +16,12 @@ from mta.config.fields import (
     Duration,
     Durations,
     Hop,
+    Languages,
+    OptionalCount,
     OptionalHostName,
     OptionalIP,
     OptionalMailbox,
+    OptionalPath,
     PositiveDuration,
     RecipientPatterns,
     Server,
@@ -38,7 +41,8 @@ class RouteTable(Table):
     )
     next_hop: Hop = option(
         REQUIRED,
-        'Where their mail goes: "smtp://HOST:PORT", "mx:", "mx:DOMAIN", "maildir:PATH" or "discard:".',
+        'Where their mail goes: "smtp://HOST:PORT", "lmtp://HOST:PORT", "lmtp+unix:PATH", "mx:", "mx:DOMAIN",'
+        ' "maildir:PATH" or "discard:".',
         unit="next hop",
         sample="smtp://127.0.0.1:2501",
     )
@@ -100,8 +104,8 @@ class Queue(Table):
     )
     delay_notice: Duration = option(
         "4h",
-        "Reserved for when a sender is told of a delay: delay notices come with full DSN support, until then the value"
-        " is only checked.",
+        "How long a message has waited when its sender is told of the delay, once; 0s for never. List mail, automatic"
+        " mail and bounces never get a notice.",
         unit="duration",
         source="OpenSMTPD, 4 hours",
     )
@@ -211,6 +215,25 @@ class Client(Table):
     messages_per_connection: Count = option(
         100, "How many messages are sent over one connection.", unit="count", source="OpenSMTPD, KumoMTA"
     )
+    bdat: bool = option(
+        False,
+        "Whether content is sent with BDAT to hosts that offer it; mail with BODY=BINARYMIME is in any case.",
+        unit="true, false",
+        source="DATA is what every host has seen most of",
+    )
+    eight_bit: Literal["send", "bounce", "convert"] = option(
+        "send",
+        'What is done with 8-bit content for a host without 8BITMIME: "send" it as it is, "bounce" it, or "convert" it'
+        " to quoted-printable, which breaks signatures.",
+        unit='"send", "bounce", "convert"',
+        source="Exim accept_8bitmime; hosts that mangle 8-bit content have died out",
+    )
+    ip_preference: Literal["any", "ipv4", "ipv6"] = option(
+        "any",
+        "Which addresses of a host are tried first; the others are tried before a deferral all the same.",
+        unit='"any", "ipv4", "ipv6"',
+        source="Postfix smtp_address_preference",
+    )
     timeouts: Timeouts = option({})
 
 
@@ -225,4 +248,30 @@ class Bounce(Table):
     )
     postmaster: OptionalMailbox = option(
         "", "Whom bounces come from; empty means postmaster at hostname.", unit="mailbox", source="RFC 5321 4.5.1"
+    )
+    languages: Languages = option(
+        ("en",),
+        'The languages of the text for people, one below the other; "en" and "de" are shipped.',
+        unit="list of languages",
+        source="what most senders read",
+    )
+    templates: OptionalPath = option(
+        "",
+        "A directory with your own texts, laid out as the shipped ones: LANGUAGE/KIND.txt; what is missing there is"
+        " taken from those. Relative to the directory that the daemon is started in; empty for the shipped ones only.",
+        unit="path",
+        source="Postfix bounce_template_file",
+    )
+    double_bounce: OptionalMailbox = option(
+        "",
+        "Who gets the bounces that can't be delivered; empty means they are recorded and dropped.",
+        unit="mailbox",
+        source="Postfix 2bounce_notice_recipient, off by default there too",
+    )
+    rate_per_sender: OptionalCount = option(
+        100,
+        "How many reports one sender is sent in an hour, failures and all others together; 0 for any number. What goes"
+        " beyond is recorded only.",
+        unit="count per hour",
+        source="a person reads fewer; a forged sender gets no flood",
     )

@@ -1,26 +1,22 @@
 """
-What a client may take of us: the limits of the server, and who is connected.
+What a client may take of us: the limits of the server, who is connected, and what each sent in the last minute.
 
-Owns: `ServerLimits`, and the counts of connections in all and for each client.
+Owns: `ServerLimits`, and the counts of connections, messages and recipients in all and for each client.
 Never: reads a clock, closes anything; the defaults stand in `mta/config/`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from mta.policy.clients import client_key
+from mta.policy.rates import Rates
 from mta.policy.verdict import Verdict
 from mta.smtp import replies
-
-# Clients remembered for their rate. Who owns many networks can't fill our memory; the longest silent is forgotten.
-MAX_CLIENTS = 20_000
 
 # Postfix calls it stress when all its processes are busy; we have no processes, so a share of the connections.
 STRESS = 0.8
 
-_MINUTE = 60.0
 _ADMITTED = Verdict(None, "within the limits")
 
 
@@ -29,19 +25,23 @@ class ServerLimits:
     """
     All limits of the server.
 
-    Octets: `message_size`, `command_line` (with CRLF), `text_line` (with CRLF). Seconds: `idle_timeout`, `error_delay`,
-    `greet_wait`. `connection_rate` is connections of one client in a minute; `errors_soft` and `errors_hard` count the
-    errors since a session's last message; `hops` is Received fields. All others are counts.
+    Octets: `message_size`, `header_size`, `command_line` (with CRLF), `text_line` (with CRLF). Seconds: `idle_timeout`,
+    `error_delay`, `greet_wait`. `connection_rate`, `message_rate` and `recipient_rate` are of one client in a minute,
+    the latter two 0 for any number; `errors_soft` and `errors_hard` count the errors since a session's last message;
+    `hops` is Received fields. All others are counts.
     """
 
     connections: int
     connections_per_client: int
     connection_rate: int
+    message_rate: int
+    recipient_rate: int
     message_size: int
     recipients: int
     messages_per_session: int
     command_line: int
     text_line: int
+    header_size: int
     idle_timeout: float
     errors_soft: int
     errors_hard: int
@@ -51,39 +51,21 @@ class ServerLimits:
     greet_wait: float
 
 
-@dataclass(slots=True)
-class _Rate:
-    """Connections of one client: in the minute that began at `since`, and in the one before."""
-
-    since: float
-    count: int = 0
-    before: int = 0
-
-    def turn_to(self, now: float) -> None:
-        minutes = int((now - self.since) // _MINUTE)
-        # A clock that was set back starts a new minute as well.
-        if minutes:
-            self.before = self.count if minutes == 1 else 0
-            self.count = 0
-            self.since = self.since + _MINUTE if minutes == 1 else now
-
-    def in_last_minute(self, now: float) -> float:
-        """An estimate from two counts: exact where the minute before was silent, and even in its share otherwise."""
-        return self.count + self.before * (1 - (now - self.since) / _MINUTE)
-
-
 class Connections:
     """
-    Who is connected, over all listeners.
+    Who is connected and what they send, over all listeners.
 
-    Trusted clients are exempt from the limits for one client, not from the total (as Postfix exempts mynetworks).
+    Trusted clients are exempt from the limits for one client, not from the total (as Postfix exempts mynetworks). What
+    is refused does not count: a client that retries all the time is slowed down, not locked out.
     """
 
     def __init__(self, limits: ServerLimits, hostname: str) -> None:
         self._limits = limits
         self._hostname = hostname
         self._open: dict[str, int] = {}
-        self._rates: OrderedDict[str, _Rate] = OrderedDict()
+        self._connecting = Rates(limits.connection_rate)
+        self._messages = Rates(limits.message_rate)
+        self._recipients = Rates(limits.recipient_rate)
         self.total = 0
 
     @property
@@ -92,12 +74,7 @@ class Connections:
         return self.total > self._limits.connections * STRESS
 
     def admit(self, ip: str, trusted: bool, now: float) -> Verdict:
-        """
-        Whether one more connection is welcome at `now` (seconds); if so it counts until `leave`.
-
-        What is refused does not count, also not for the rate: a client that retries all the time is slowed down, not
-        locked out.
-        """
+        """Whether one more connection is welcome at `now` (seconds); if so it counts until `leave`."""
         limits = self._limits
         if self.total >= limits.connections:
             return self._refused(replies.TOO_MANY_CONNECTIONS, "limits.connections")
@@ -105,13 +82,23 @@ class Connections:
         if not trusted:
             if self._open.get(key, 0) >= limits.connections_per_client:
                 return self._refused(replies.TOO_MANY_FROM_CLIENT, "limits.connections_per_client")
-            rate = self._rate(key, now)
-            if rate.in_last_minute(now) >= limits.connection_rate:
+            if not self._connecting.take(key, 1, now):
                 return self._refused(replies.TOO_FAST, "limits.connection_rate")
-            rate.count += 1
         self.total += 1
         self._open[key] = self._open.get(key, 0) + 1
         return _ADMITTED
+
+    def message(self, ip: str, trusted: bool, now: float) -> Verdict:
+        """Whether a client may begin one more message at `now` (seconds); if so it counts. Ask at MAIL."""
+        if trusted or self._messages.take(client_key(ip), 1, now):
+            return _ADMITTED
+        return Verdict(replies.TOO_MANY_MESSAGES_A_MINUTE.reply, "limits.message_rate")
+
+    def recipients(self, ip: str, count: int, trusted: bool, now: float) -> Verdict:
+        """Whether a client may name `count` more recipients at `now` (seconds); if so they count. Ask at RCPT."""
+        if trusted or self._recipients.take(client_key(ip), count, now):
+            return _ADMITTED
+        return Verdict(replies.TOO_MANY_RECIPIENTS_A_MINUTE.reply, "limits.recipient_rate")
 
     def leave(self, ip: str) -> None:
         """A connection that was admitted has ended."""
@@ -123,15 +110,3 @@ class Connections:
 
     def _refused(self, reply: replies.ServerReply, limit: str) -> Verdict:
         return Verdict(reply.fill(hostname=self._hostname), limit)
-
-    def _rate(self, key: str, now: float) -> _Rate:
-        """The rate of a client, brought up to `now`; the order of the dictionary is that of their last connection."""
-        rate = self._rates.get(key)
-        if rate is None:
-            if len(self._rates) >= MAX_CLIENTS:
-                self._rates.popitem(last=False)
-            rate = self._rates[key] = _Rate(now)
-        else:
-            self._rates.move_to_end(key)
-            rate.turn_to(now)
-        return rate

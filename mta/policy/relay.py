@@ -1,11 +1,12 @@
 """
 Decide which recipients we take mail for, and from whom.
 
-Owns: trusted networks, local users, domains that anyone may send to through us.
+Owns: trusted and refused networks, domains that anyone may send to through us, what is said of local recipients.
 Never: routes, looks anything up, sees the sender: what a sender address claims gives no rights.
 Fails: never for a recipient.
 
-A stranger can reach a local user or a relay domain, and nothing else, in any spelling (DESIGN, invariant 10).
+A stranger can reach a local user, a relay domain and whom an alias or a move of ours names, and nothing else, in any
+spelling (DESIGN, invariant 10).
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from collections.abc import Iterable
 
 from mta.address import Address
 from mta.policy.clients import Networks
+from mta.policy.directory import ANYONE, POSTMASTER, USER, Alias, Directory, Local, Moved, NotLocal, canonical_domain
 from mta.policy.verdict import Verdict
 from mta.smtp import replies
 
 _ROUTING_CHARACTERS = frozenset("@%!")
 
 _TRUSTED = Verdict(None, "trusted client")
-_LOCAL = Verdict(None, "local user")
-_POSTMASTER = Verdict(None, "postmaster")
+_LOCAL = {local.rule: Verdict(None, local.rule) for local in (USER, POSTMASTER, ANYONE)}
 _RELAY_DOMAIN = Verdict(None, "relay domain")
 
 
@@ -29,37 +30,57 @@ class RelayPolicy:
     """
     The rules of one configuration; each answer depends on its arguments alone.
 
-    `networks`: CIDRs of the clients that may send to anyone. `relay_domains`: "example.org", ".example.org" (each
-    subdomain, not the domain), "*". `local_users`: "alice" (at each local domain), "alice@example.org", "*" (anyone);
-    case does not matter. `hostname` is ours: postmaster lives there too (RFC 5321 4.5.1).
+    `directory` knows the local users. `networks`: CIDRs of the clients that may send to anyone; `refused`: of those
+    that may not even begin. `relay_domains`: "example.org", ".example.org" (each subdomain, not the domain), "*".
     """
 
     def __init__(
         self,
+        directory: Directory,
         *,
         networks: Iterable[str],
         relay_domains: Iterable[str],
-        local_domains: Iterable[str],
-        local_users: Iterable[str],
-        hostname: str,
+        refused: Iterable[str] = (),
     ) -> None:
+        self.directory = directory
         self._networks = Networks(networks)
-        self._relay_domains = frozenset(map(_canonical, relay_domains))
-        self._local_domains = frozenset(map(_canonical, local_domains))
-        self._local_users = frozenset(user.lower() for user in local_users)
-        self._postmaster_domains = self._local_domains | {hostname.lower()}
+        self._refused = Networks(refused)
+        self._relay_domains = frozenset(map(canonical_domain, relay_domains))
 
     def is_trusted(self, ip: str) -> bool:
         """Whether a client at this address may send to anyone."""
         return self._networks.contains(ip)
 
+    def is_refused(self, ip: str) -> bool:
+        """Whether a client at this address is greeted with 521 (RFC 7504 3)."""
+        return self._refused.contains(ip)
+
     def recipient(self, address: Address, trusted: bool) -> Verdict:
-        """Whether to take mail for `address`, from a client that is `trusted` or not."""
-        local = address.local.lower()
-        if local == "postmaster" and address.domain in self._postmaster_domains:
-            return _POSTMASTER
-        if address.domain in self._local_domains:
-            return self._local_recipient(address, local, trusted)
+        """Whether to take mail for `address`, from a client that is `trusted` or not, and for whom in its place."""
+        resolved = self.directory.resolve(address)
+        if isinstance(resolved, NotLocal):
+            return self._elsewhere(address, trusted)
+        if isinstance(resolved, Local):
+            # "Anyone" does not mean a route in disguise: a [[route]] may hand local mail to a host that would follow
+            # it. Users and aliases are listed by name, and mean what they say.
+            if resolved is ANYONE and not trusted and _is_routed(address.local):
+                return _no_such_user(address)
+            return _LOCAL[resolved.rule]
+        if isinstance(resolved, Alias) and resolved.targets:
+            return Verdict(None, f'alias "{resolved.name}"', resolved.targets, len(resolved.targets) > 1)
+        if isinstance(resolved, Moved):
+            return self._moved(address, resolved)
+        return _no_such_user(address)
+
+    def _moved(self, address: Address, moved: Moved) -> Verdict:
+        """RFC 5321 3.4: 251 and we forward, or 551 and the sender knows where to."""
+        words = {"recipient": str(address), "new": str(moved.new)}
+        if not moved.forwards:
+            return Verdict(replies.MOVED.fill(**words), "moved user")
+        recipients = self.directory.members(moved.new)
+        return Verdict(replies.MOVED_FORWARDED.fill(**words), "moved user", recipients, len(recipients) > 1)
+
+    def _elsewhere(self, address: Address, trusted: bool) -> Verdict:
         if trusted:
             return _TRUSTED
         # "user%far@relay.example" and its kin ask the next host, which trusts us, to relay on: for strangers we do not
@@ -68,15 +89,6 @@ class RelayPolicy:
             return _RELAY_DOMAIN
         # RFC 5321 3.6.2: 550 for what we decline to relay; Postfix says 554 here, from before that sentence.
         return Verdict(replies.RELAY_DENIED.fill(recipient=str(address)), "neither a relay domain nor a trusted client")
-
-    def _local_recipient(self, address: Address, local: str, trusted: bool) -> Verdict:
-        users = self._local_users
-        if local in users or f"{local}@{address.domain}" in users:
-            return _LOCAL
-        # "Anyone" does not mean a route in disguise: a [[route]] may hand local mail to a host that would follow it.
-        if "*" in users and (trusted or not _is_routed(address.local)):
-            return _LOCAL
-        return Verdict(replies.NO_SUCH_USER.fill(recipient=str(address)), "unknown local user")
 
     def _is_relay_domain(self, domain: str) -> bool:
         patterns = self._relay_domains
@@ -95,6 +107,5 @@ def _is_routed(local: str) -> bool:
     return not _ROUTING_CHARACTERS.isdisjoint(local)
 
 
-def _canonical(domain: str) -> str:
-    """A domain or pattern as `Address.domain` has it: an address literal keeps the case of its tag."""
-    return domain if domain.startswith("[") else domain.lower()
+def _no_such_user(address: Address) -> Verdict:
+    return Verdict(replies.NO_SUCH_USER.fill(recipient=str(address)), "unknown local user")

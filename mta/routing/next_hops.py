@@ -1,7 +1,8 @@
 """
 Read a next hop from its text in the configuration.
 
-Owns: the grammar of ``smtp://``, ``mx:``, ``maildir:`` and ``discard:``, and of Maildir templates.
+Owns: the grammar of ``smtp://``, ``lmtp://``, ``lmtp+unix:``, ``mx:``, ``maildir:`` and ``discard:``, and of Maildir
+templates.
 Never: checks that a next hop can be reached.
 Fails: ValueError, whose text says what is wrong and how to write it.
 """
@@ -17,15 +18,19 @@ from mta.destination import NextHop, Transport
 
 _PLACEHOLDERS = ("{user}", "{domain}")
 # Planned, and so named apart from what is only misspelled.
-_NOT_YET = ("lmtp", "lmtp+unix", "mbox", "pipe", "https")
+_NOT_YET = ("mbox", "pipe", "https")
+# RFC 5321 4.5.4.2; LMTP has none of its own (RFC 2033 5 only forbids 25), and 24, "any private mail system", is the
+# custom (Postfix, Dovecot).
+_PORTS = {Transport.SMTP: 25, Transport.LMTP: 24}
 
 
 def parse_next_hop(text: str) -> NextHop:
     """
     The next hop that `text` writes; `str()` of the answer is its canonical spelling.
 
-    ``smtp://host``, ``smtp://host:port``, ``smtp://[v6]:port``: that host, without an MX lookup. ``mx:`` and
-    ``mx:domain``: the MX hosts of the recipient's or of the named domain. ``maildir:path``, ``discard:``.
+    ``smtp://host``, ``smtp://host:port``, ``smtp://[v6]:port``: that host, without an MX lookup; ``lmtp://`` likewise.
+    ``lmtp+unix:path``: a UNIX socket, below the state directory where the path is relative. ``mx:`` and ``mx:domain``:
+    the MX hosts of the recipient's or of the named domain. ``maildir:path``, ``discard:``.
     """
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
@@ -34,8 +39,10 @@ def parse_next_hop(text: str) -> NextHop:
     if not colon or scheme not in {item.value for item in Transport}:
         raise ValueError(_unknown(text, scheme if colon else ""))
     transport = Transport(scheme)
-    if transport is Transport.SMTP:
-        return _parse_smtp(text, rest)
+    if transport in _PORTS:
+        return _parse_host(transport, text, rest)
+    if transport is Transport.LMTP_UNIX:
+        return NextHop(transport, _socket(text, rest))
     if transport is Transport.MAILDIR:
         return NextHop(transport, check_template(rest))
     if transport is Transport.MX:
@@ -67,21 +74,40 @@ def _unknown(text: str, scheme: str) -> str:
     known = [item.value for item in Transport]
     near = difflib.get_close_matches(scheme, known, 1)
     hint = f'; did you mean "{near[0]}:"?' if near else ""
-    return f'"{text}" is not a next hop; write smtp://HOST:PORT, mx:, mx:DOMAIN, maildir:PATH or discard:{hint}'
+    return (
+        f'"{text}" is not a next hop; write smtp://HOST:PORT, lmtp://HOST:PORT, lmtp+unix:PATH, mx:, mx:DOMAIN,'
+        f" maildir:PATH or discard:{hint}"
+    )
 
 
-def _parse_smtp(text: str, rest: str) -> NextHop:
+def _socket(text: str, path: str) -> str:
+    """The path of a UNIX socket: absolute, or below the state directory."""
+    if not path or "\0" in path or path.endswith("/"):
+        raise ValueError(f'"{text}" must have the path of a UNIX socket, such as lmtp+unix:/run/dovecot/lmtp')
+    if path.startswith("//"):
+        raise ValueError(f'"{text}" must be lmtp+unix:PATH, without the slashes of a host')
+    if ".." in PurePosixPath(path).parts:
+        raise ValueError(f'"{text}" must be an absolute path, or one below state_dir, without ".."')
+    return path
+
+
+def _parse_host(transport: Transport, text: str, rest: str) -> NextHop:
+    scheme = transport.value
     if not rest.startswith("//"):
-        raise ValueError(f'"{text}" lacks the slashes of smtp://HOST:PORT')
+        raise ValueError(f'"{text}" lacks the slashes of {scheme}://HOST:PORT')
     place = rest[2:]
     if any(character in place for character in "/@?#"):
-        raise ValueError(f'"{text}" must be smtp://HOST:PORT and nothing else')
+        raise ValueError(f'"{text}" must be {scheme}://HOST:PORT and nothing else')
     host, port = _split_port(text, place)
-    return NextHop(Transport.SMTP, host, port)
+    if port is None:
+        port = _PORTS[transport]
+    elif transport is Transport.LMTP and port == 25:
+        raise ValueError(f'"{text}": port 25 is for SMTP, LMTP must not use it (RFC 2033 5)')
+    return NextHop(transport, host, port)
 
 
-def _split_port(text: str, place: str) -> tuple[str, int]:
-    """Host and port, 25 where none is given (RFC 5321 4.5.4.2)."""
+def _split_port(text: str, place: str) -> tuple[str, int | None]:
+    """Host and port, None where none is given."""
     if place.startswith("["):
         inside, bracket, tail = place[1:].partition("]")
         try:
@@ -89,11 +115,11 @@ def _split_port(text: str, place: str) -> tuple[str, int]:
         except ValueError:
             bracket = ""
         if not bracket or tail[:1] not in ("", ":"):
-            # Postfix writes [host] to skip the MX lookup; here smtp:// never does one.
+            # Postfix writes [host] to skip the MX lookup; here a host never has one.
             raise ValueError(f'"{text}" must have an IPv6 address in its brackets, and only that')
         return host, _port(text, tail)
     if place.count(":") > 1:
-        raise ValueError(f'"{text}" must have its IPv6 address in brackets: smtp://[2001:db8::1]:25')
+        raise ValueError(f'"{text}" must have its IPv6 address in brackets, as in [2001:db8::1]:25')
     host, colon, tail = place.partition(":")
     host = _domain(text, host)
     if host.rpartition(".")[2].isdigit():  # RFC 1123 2.1: a name never ends in digits alone, so this is an address
@@ -104,9 +130,9 @@ def _split_port(text: str, place: str) -> tuple[str, int]:
     return host, _port(text, colon + tail)
 
 
-def _port(text: str, tail: str) -> int:
+def _port(text: str, tail: str) -> int | None:
     if not tail:
-        return 25
+        return None
     digits = tail[1:]
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 1 <= int(digits) <= 65535):
         raise ValueError(f'"{text}" must have a port from 1 to 65535')
@@ -115,6 +141,6 @@ def _port(text: str, tail: str) -> int:
 
 def _domain(text: str, domain: str) -> str:
     try:
-        return parse_domain(domain)
+        return parse_domain(domain, utf8=True)
     except AddressError as error:
         raise ValueError(f'"{text}": {error}') from None

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mta.address import Address, AddressError, parse_address, parse_domain
+from mta.policy.directory import folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Pattern:
     """
     A set of recipients: ``*``, ``*@example.org``, ``*@.example.org`` (below it, not itself) or ``alice@example.org``.
 
-    `local` is the local part in lower case or None for any. `domain` is a domain in lower case, or begins with a dot
+    `local` is the local part, folded, or None for any. `domain` is a domain in lower case, or begins with a dot
     for all domains below it, or is None for any.
     """
 
@@ -33,7 +34,7 @@ class Pattern:
 
     def matches(self, address: Address) -> bool:
         """Whether the recipient is in the set. The case of the local part does not matter, as in Postfix."""
-        return (self.local is None or self.local == address.local.lower()) and self._has_domain(address.domain)
+        return (self.local is None or self.local == folded(address.local)) and self._has_domain(address.domain)
 
     def _has_domain(self, domain: str) -> bool:
         if self.domain is None:
@@ -53,13 +54,13 @@ def parse_pattern(text: str) -> Pattern:
     try:
         if local == "*":
             below = "." if domain.startswith(".") else ""
-            return Pattern(None, below + parse_domain(domain.removeprefix(".")))
-        address = parse_address(text)
+            return Pattern(None, below + parse_domain(domain.removeprefix("."), utf8=True))
+        address = parse_address(text, utf8=True)
     except AddressError as error:
         raise ValueError(f'"{text}" is not a pattern: {error}') from None
     if "*" in address.local:
         raise ValueError(f'"{text}" is not a pattern; a star stands for the whole local part only')
-    return Pattern(address.local.lower(), address.domain)
+    return Pattern(folded(address.local), address.domain)
 
 
 class FirstMatch:
@@ -97,7 +98,7 @@ class FirstMatch:
         """The first rule that names this one address, or None."""
         if not self._addresses:
             return None
-        return self._addresses.get((address.local.lower(), address.domain))
+        return self._addresses.get((folded(address.local), address.domain))
 
     def covering(self, pattern: Pattern) -> int | None:
         """The first rule that has a pattern which matches all that `pattern` matches, or None."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from importlib import resources
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.config.checking import problems
-from mta.config.consistency import LOCK_FILE, SPOOL_FILE
+from mta.config.consistency import LOCK_FILE, SHIPPED_LANGUAGES, SPOOL_FILE
 from mta.config.loading import parse
 from mta.config.schema import Config
 from mta.spool import place, schema
@@ -67,6 +68,34 @@ class CheckingTests(SynchronousTestCase):
         """A path that no UNIX socket can have is told before the start fails on it (unix(7))."""
         (found,) = self.problems(self.root / ("x" * 108))
         self.assertIn("octets of at most 107; shorten state_dir", found)
+
+    def test_a_long_path_of_a_next_hop(self) -> None:
+        """The socket of a next hop is measured too: below state_dir where its path is relative, else as it is."""
+        text = "".join(
+            f"[[route]]\nrecipients = ['*@{name}.test']\nnext_hop = 'lmtp+unix:{path}'\n"
+            for name, path in (("a", "/" + "x" * 107), ("b", "y" * 100), ("c", "/run/lmtp"))
+        )
+        first, second = self.problems(self.root, text)
+        self.assertRegex(first, r"\Af: route 1: next_hop: /x+ has 108 octets of at most 107; shorten it\Z")
+        self.assertRegex(
+            second, r"\Af: route 2: next_hop: /.*/y+ has [0-9]+ octets of at most 107; shorten state_dir\Z"
+        )
+
+    def test_templates(self) -> None:
+        """The operator's texts are read by looking: a missing directory or a wrong text is told."""
+        own = self.root / "texts"
+        text = f"[bounce]\ntemplates = '{own}'\nlanguages = ['de', 'fr']"
+        self.assertEqual([f"f: bounce.templates: {own}: no such directory"], self.problems(self.root, text))
+        (own / "de").mkdir(parents=True)
+        (own / "de" / "refused.txt").write_text("Hallo", "utf-8")
+        (found,) = self.problems(self.root, text)
+        self.assertIn(f"f: bounce.templates: {own / 'de' / 'refused.txt'}: the first line", found)
+
+    def test_languages(self) -> None:
+        """The languages that the configuration knows of are those that ship."""
+        shipped = resources.files("mta.message").joinpath("notices").iterdir()
+        self.assertEqual(set(SHIPPED_LANGUAGES), {folder.name for folder in shipped})
+        self.assertEqual([], self.problems(self.root, "[bounce]\nlanguages = ['de', 'en']"))
 
     def test_resolvers(self) -> None:
         """The file of the system's resolvers must be readable where it is used; without it the local one is asked."""

@@ -78,6 +78,15 @@ BAD: dict[str, list[str]] = {
     "[content]\nbare_newlines = 'normalise'": [
         '7: content.bare_newlines: must be "reject" or "normalize", not "normalise"; did you mean "normalize"?'
     ],
+    "[client]\nbdat = 'yes'\neight_bit = 'convrt'": [
+        '7: client.bdat: must be true or false, not "yes"',
+        '8: client.eight_bit: must be "send", "bounce" or "convert", not "convrt"; did you mean "convert"?',
+    ],
+    "[local]\nmoved_reply = 251": ['7: local.moved_reply: must be "251" or "551", not 251'],
+    "[bounce]\nlanguages = ['../en']\ntemplates = \"\\u0000\"": [
+        '7: bounce.languages: "../en" is not a language, such as "en" or "pt-BR"',
+        "8: bounce.templates: must be the path of a directory",
+    ],
     "[log]\nformat = 1": ['7: log.format: must be "text" or "json", not 1'],
     "[relay]\nnetworks = ['10.0.0.1/8']": [
         '7: relay.networks: "10.0.0.1/8" has bits behind its prefix; did you mean "10.0.0.0/8"?'
@@ -117,21 +126,21 @@ BAD: dict[str, list[str]] = {
     ],
     "[[route]]\nrecipients = ['x.test']\nnext_hop = 'stmp://x.test'": [
         '7: route 1: recipients: "x.test" is not a pattern; for all of a domain write "*@x.test"',
-        '8: route 1: next_hop: "stmp://x.test" is not a next hop; write smtp://HOST:PORT, mx:, mx:DOMAIN, maildir:PATH'
-        ' or discard:; did you mean "smtp:"?',
+        '8: route 1: next_hop: "stmp://x.test" is not a next hop; write smtp://HOST:PORT, lmtp://HOST:PORT,'
+        ' lmtp+unix:PATH, mx:, mx:DOMAIN, maildir:PATH or discard:; did you mean "smtp:"?',
     ],
     "[[route]]\nrecipients = ['*@x test', 5]\nnext_hop = 'mx:'": [
         '7: route 1: recipients: "*@x test" is not a pattern: domain is not a valid name',
         "7: route 1: recipients: must be text in quotes, not 5",
     ],
-    "[[route]]\nrecipients = []\nnext_hop = 'lmtp://x.test'": [
+    "[[route]]\nrecipients = []\nnext_hop = 'pipe:x'": [
         "7: route 1: recipients: must not be empty",
-        '8: route 1: next_hop: "lmtp:" is not supported yet',
+        '8: route 1: next_hop: "pipe:" is not supported yet',
     ],
-    "[[listener]]\nname = 'a b'\nendpoint = '25'\nrole = 'submission'": [
+    "[[listener]]\nname = 'a b'\nendpoint = '25'\nrole = 'sumbission'": [
         '7: listener 2: name: "a b" is not a name; use up to 64 letters, digits, ".", "_" and "-"',
         '8: listener 2: endpoint: "25" is not an endpoint; write it as "tcp:25" or "tcp:2525:interface=127.0.0.1"',
-        '9: listener 2: role: role "submission" is not supported yet; mx and relay are',
+        '9: listener 2: role: "sumbission" is not a role; mx, relay, submission, lmtp are; did you mean "submission"?',
     ],
     "[[listener]]\nname = 'b'\nendpoint = 'tcp:smtp'\nrole = 'realy'": [
         '8: listener 2: endpoint: "tcp:smtp" has no port from 0 to 65535 behind "tcp:"',
@@ -161,6 +170,16 @@ BAD: dict[str, list[str]] = {
     ],
     "[local]\ndomains = ['x.test']\nusers = ['a@x.test',\n'a@y.test']": [
         '9: local.users: "a@y.test" is at a domain that is not in local.domains'
+    ],
+    "[relay]\nnetworks = ['10.0.0.0/8']\nrefused = ['10.0.0.0/8']": [
+        '8: relay.refused: "10.0.0.0/8" is in relay.networks too; it is one or the other'
+    ],
+    "[relay]\netrn_domains = ['x.test']\n[local]\ndomains = ['x.test']": [
+        '7: relay.etrn_domains: "x.test" is in local.domains: its mail never waits for a client'
+    ],
+    "[bounce]\nlanguages = ['de', 'en', 'de', 'fr']": [
+        '7: bounce.languages: "de" is there twice',
+        '7: bounce.languages: "fr" is not shipped; en and de are, others need bounce.templates',
     ],
     "[local]\nusers = ['a', 'b']\nmaildir = 'mail/{domain}'": [
         "8: local.maildir: has no {user}: the mail of all users would go into one Maildir"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from mta.config.messages import table_of
 from mta.config.option import Table, details
 from mta.config.rendering import documentation, sample, write
 from mta.config.schema import Settings
+from tests.config.test_loading import HEAD
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +58,12 @@ class RenderingTests(SynchronousTestCase):
         config = parse(sample(), "etc/mta.toml", {})
         self.assertEqual(("tcp:2525:interface=127.0.0.1",), tuple(item.endpoint for item in config.listeners))
         self.assertEqual("var", str(config.state_dir))
+
+    def test_the_reference_shows_a_configuration(self) -> None:
+        """The tables that the reference shows as examples are right, taken together with the sample's head."""
+        for number, example in enumerate(re.findall(r"```toml\n(.*?)```", documentation(), re.DOTALL)):
+            config = parse(HEAD + example, f"example {number}", {})
+            self.assertTrue(config.local.aliases)
 
     def test_what_the_sample_shows_is_the_default(self) -> None:
         """A line that is commented out changes nothing when the comment sign goes."""

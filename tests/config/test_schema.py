@@ -9,8 +9,15 @@ from tests.config.test_loading import HEAD
 
 DEFAULTS = {
     "shutdown_grace": 30.0,
-    "relay": {"networks": ("127.0.0.0/8", "::1/128"), "domains": ()},
-    "local": {"domains": (), "users": (), "maildir": "mail/{user}/Maildir"},
+    "relay": {"networks": ("127.0.0.0/8", "::1/128"), "domains": (), "refused": (), "etrn_domains": ()},
+    "local": {
+        "domains": (),
+        "users": (),
+        "maildir": "mail/{user}/Maildir",
+        "aliases": {},
+        "moved": {},
+        "moved_reply": "251",
+    },
     "dns": {"servers": (), "timeout": 5.0, "attempts": 2, "cache_size": 10_000, "negative_ttl": 3600.0},
     "queue": {
         "retry": (300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0),
@@ -33,11 +40,14 @@ DEFAULTS = {
         "connections": 1000,
         "connections_per_client": 50,
         "connection_rate": 300,
+        "message_rate": 0,
+        "recipient_rate": 0,
         "message_size": 52_428_800,
         "recipients": 1000,
         "messages_per_session": 100,
         "command_line": 2048,
         "text_line": 2000,
+        "header_size": 262_144,
         "idle_timeout": 300.0,
         "errors_soft": 10,
         "errors_hard": 20,
@@ -53,6 +63,9 @@ DEFAULTS = {
         "source_address": "",
         "recipients_per_transaction": 50,
         "messages_per_connection": 100,
+        "bdat": False,
+        "eight_bit": "send",
+        "ip_preference": "any",
         "timeouts": {
             "connect": 30.0,
             "greeting": 300.0,
@@ -68,7 +81,14 @@ DEFAULTS = {
             "lifetime": 300.0,
         },
     },
-    "bounce": {"full_below": 50_000, "postmaster": ""},
+    "bounce": {
+        "full_below": 50_000,
+        "postmaster": "",
+        "languages": ("en",),
+        "templates": "",
+        "double_bounce": "",
+        "rate_per_sender": 100,
+    },
     "log": {"format": "text", "file": "-"},
     "control": {"socket": "control", "mode": 0o600},
 }

@@ -6,8 +6,9 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.policy import limits
+from mta.policy import rates
 from mta.policy.limits import Connections
+from mta.policy.verdict import Verdict
 from tests.policy.limits import limits_for_tests
 
 
@@ -18,6 +19,58 @@ def connections(**changed: int) -> Connections:
 def codes(counts: Connections, ip: str, now: float = 0.0, trusted: bool = False) -> str:
     reply = counts.admit(ip, trusted, now).reply
     return "ok" if reply is None else f"{reply.code} {reply.enhanced}"
+
+
+def told(verdict: Verdict) -> str:
+    return "ok" if verdict.reply is None else f"{verdict.reply.code} {verdict.reply.enhanced} {verdict.reason}"
+
+
+class SendingTests(SynchronousTestCase):
+    def test_message_rate(self) -> None:
+        """A client, of IPv6 a /64, may send so many messages in a minute, and trusted clients any number."""
+        counts = connections(message_rate=3)
+        many = [told(counts.message(f"2001:db8::{number}", False, 1000.0 + number)) for number in range(5)]
+        self.assertEqual(["ok"] * 3 + ["450 4.7.1 limits.message_rate"] * 2, many)
+        self.assertEqual("ok", told(counts.message("2001:db8:0:1::1", False, 1005.0)))
+        self.assertEqual({"ok"}, {told(counts.message("2001:db8::1", True, 1005.0)) for _ in range(10)})
+        # What was refused did not count: two minutes later all are forgotten.
+        self.assertEqual("ok", told(counts.message("2001:db8::1", False, 1120.0)))
+
+    def test_recipient_rate(self) -> None:
+        """A client may name so many recipients in a minute, one by one or several at once."""
+        counts = connections(recipient_rate=10)
+        refused = "450 4.7.1 limits.recipient_rate"
+        table = [(8, 0.0, "ok"), (3, 1.0, refused), (2, 2.0, "ok"), (1, 3.0, refused), (1, 59.0, refused)]
+        # Half of the next minute is over: half of the ten still count.
+        table += [(6, 90.0, refused), (5, 90.0, "ok"), (1, 90.0, refused), (11, 500.0, refused), (10, 500.0, "ok")]
+        for count, now, expected in table:
+            self.assertEqual(expected, told(counts.recipients("192.0.2.1", count, False, now)), (count, now))
+        self.assertEqual("ok", told(counts.recipients("192.0.2.1", 99, True, 500.0)))
+
+    def test_a_share_of_a_place_is_a_place(self) -> None:
+        """A client that is below its limit by less than one may go on: it never waits for the last fraction."""
+        counts = connections(recipient_rate=10)
+        self.assertEqual("ok", told(counts.recipients("192.0.2.1", 10, False, 0.0)))
+        # 33 seconds into the next minute 4.5 of the ten still count.
+        self.assertEqual("ok", told(counts.recipients("192.0.2.1", 6, False, 93.0)))
+
+    def test_off(self) -> None:
+        """Without a limit anything goes, and nothing is remembered."""
+        counts = connections()
+        for _ in range(1000):
+            self.assertTrue(counts.message("192.0.2.1", False, 0.0).accepts)
+            self.assertTrue(counts.recipients("192.0.2.1", 1000, False, 0.0).accepts)
+        self.assertEqual((0, 0), (len(counts._messages), len(counts._recipients)))
+
+    def test_bounded(self) -> None:
+        """However many clients send, the memory for them is bounded."""
+        with patch.object(rates, "MAX_CLIENTS", 100):
+            counts = connections(message_rate=1, recipient_rate=1)
+            for number in range(1000):
+                ip = f"10.0.{number // 250}.{number % 250}"
+                counts.message(ip, False, 0.0)
+                counts.recipients(ip, 1, False, 0.0)
+        self.assertEqual((100, 100), (len(counts._messages), len(counts._recipients)))
 
 
 class ConnectionsTests(SynchronousTestCase):
@@ -72,17 +125,17 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """However many clients come, the memory for them is bounded, and empty places are forgotten."""
-        with patch.object(limits, "MAX_CLIENTS", 100):
+        with patch.object(rates, "MAX_CLIENTS", 100):
             counts = connections()
             for number in range(1000):
                 ip = f"10.0.{number // 250}.{number % 250}"
                 self.assertEqual("ok", codes(counts, ip))
                 counts.leave(ip)
-        self.assertEqual((100, 0, 0), (len(counts._rates), len(counts._open), counts.total))
+        self.assertEqual((100, 0, 0), (len(counts._connecting), len(counts._open), counts.total))
 
     def test_busy_clients_are_remembered(self) -> None:
         """Who comes again and again is not forgotten for those who come once."""
-        with patch.object(limits, "MAX_CLIENTS", 10):
+        with patch.object(rates, "MAX_CLIENTS", 10):
             counts = connections(connection_rate=20)
             for number in range(20):
                 self.assertEqual("ok", codes(counts, "192.0.2.1"))

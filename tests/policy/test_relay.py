@@ -9,19 +9,29 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address, AddressError, parse_forward_path
+from mta.policy.directory import Directory
 from mta.policy.relay import RelayPolicy
 
 HOSTNAME = "mx.local.test"
+ALIASES = {
+    "Sales": ["alice", "bob@other.test", "Agency@partner.test"],
+    "single@other.test": ["alice"],
+    "nested": ["sales", "alice", "gone"],
+    "odd%name": ["alice"],
+    "empty": [],
+}
+MOVED = {"gone": "New@far.test", "promoted@other.test": "sales@local.test"}
 
 
 def policy(*users: str, relay: tuple[str, ...] = ("relay.test", ".sub.test")) -> RelayPolicy:
-    return RelayPolicy(
-        networks=["127.0.0.0/8"],
-        relay_domains=relay,
-        local_domains=["Local.test", "other.test"],
-        local_users=users or ("Alice", "bob@other.test"),
+    directory = Directory(
+        domains=["Local.test", "other.test"],
+        users=users or ("Alice", "bob@other.test"),
+        aliases=ALIASES,
+        moved=MOVED,
         hostname=HOSTNAME,
     )
+    return RelayPolicy(directory, networks=["127.0.0.0/8"], relay_domains=relay)
 
 
 def code(path: str, trusted: bool = False, rules: RelayPolicy | None = None) -> str:
@@ -46,6 +56,18 @@ class RecipientTests(SynchronousTestCase):
             ("<Postmaster@local.test>", "ok", "ok"),
             ("<postmaster@mx.local.test>", "ok", "ok"),
             ("<alice@mx.local.test>", denied, "ok"),
+            ("<sales@local.test>", "ok", "ok"),
+            ("<SALES@other.test>", "ok", "ok"),
+            ("<sales@mx.local.test>", denied, "ok"),
+            ("<sales@evil.test>", denied, "ok"),
+            ("<single@other.test>", "ok", "ok"),
+            ("<single@local.test>", unknown, unknown),
+            ("<empty@local.test>", unknown, unknown),
+            ("<odd%name@local.test>", "ok", "ok"),
+            ("<gone@local.test>", "251 2.1.5", "251 2.1.5"),
+            ("<promoted@other.test>", "251 2.1.5", "251 2.1.5"),
+            ("<promoted@local.test>", unknown, unknown),
+            ("<gone@evil.test>", denied, "ok"),
             ("<x@relay.test>", "ok", "ok"),
             ("<x@RELAY.test>", "ok", "ok"),
             ("<x@a.relay.test>", denied, "ok"),
@@ -84,6 +106,14 @@ class RecipientTests(SynchronousTestCase):
             '<"alice@local.test"@evil.test>',
             "<user@evillocal.test>",
             "<user@xrelay.test>",
+            # The members of an alias and where somebody went are no addresses of ours for all that.
+            "<agency@partner.test>",
+            "<new@far.test>",
+            "<sales%evil.test@local.test>",
+            "<evil.test!gone@local.test>",
+            '<"sales@evil.test"@local.test>',
+            '<"single@other.test"@local.test>',
+            '<"alice@local.test"@other.test>',
         )
         for rules in (policy(), policy("*")):
             for path in spellings:
@@ -109,6 +139,54 @@ class RecipientTests(SynchronousTestCase):
     def test_all_relay_domains(self) -> None:
         """The relay domain "*" takes every domain, as it says."""
         self.assertEqual("ok", code("<x@anything.test>", rules=policy(relay=("*",))))
+
+    def test_replacements(self) -> None:
+        """An alias and a moved user are replaced by those they stand for, each once (RFC 5321 3.4, 3.9.1)."""
+        alice, far = "alice@local.test", "New@far.test"
+        sales = (alice, "bob@other.test", "Agency@partner.test")
+        for path, recipients, expanded, reason in (
+            ("<Alice@local.test>", (), False, "local user"),
+            ("<sales@local.test>", sales, True, 'alias "Sales"'),
+            ("<single@other.test>", ("alice@other.test",), False, 'alias "single@other.test"'),
+            ("<nested@local.test>", (*sales, far), True, 'alias "nested"'),
+            ("<gone@local.test>", (far,), False, "moved user"),
+            ("<promoted@other.test>", sales, True, "moved user"),
+        ):
+            verdict = policy().recipient(parse_forward_path(path, HOSTNAME)[0], False)
+            found = (tuple(map(str, verdict.recipients)), verdict.expanded, verdict.reason)
+            self.assertEqual((recipients, expanded, reason), found, path)
+            self.assertTrue(verdict.accepts)
+
+    def test_moved(self) -> None:
+        """Who has moved is forwarded with 251, or refused with 551; either tells the new address (RFC 5321 3.4)."""
+        gone = Address("Gone", "local.test")
+        for forwards, accepts, words in (
+            (True, True, "251 2.1.5 .*<New@far.test>.*"),
+            (False, False, "551 5.1.6 .*<New@far.test>.*"),
+        ):
+            directory = Directory(domains=["local.test"], moved=MOVED, moved_forwards=forwards, hostname=HOSTNAME)
+            verdict = RelayPolicy(directory, networks=[], relay_domains=[]).recipient(gone, False)
+            self.assertRegex(str(verdict.reply), words)
+            self.assertEqual(accepts, verdict.accepts)
+            self.assertEqual(forwards, bool(verdict.recipients))
+
+    def test_postmaster(self) -> None:
+        """Postmaster needs no entry, but an alias for it counts (RFC 5321 4.5.1)."""
+        directory = Directory(
+            domains=["local.test"], users=["alice"], aliases={"postmaster": ["alice"]}, hostname=HOSTNAME
+        )
+        rules = RelayPolicy(directory, networks=[], relay_domains=[])
+        for path in ("<postmaster>", "<POSTMASTER@local.test>"):
+            verdict = rules.recipient(parse_forward_path(path, HOSTNAME)[0], False)
+            self.assertEqual((Address("alice", "local.test"),), verdict.recipients, path)
+            self.assertFalse(verdict.expanded)
+
+    def test_is_refused(self) -> None:
+        """Some networks may not even begin (RFC 7504)."""
+        rules = RelayPolicy(
+            Directory(domains=[], hostname=HOSTNAME), networks=[], relay_domains=[], refused=["192.0.2.0/24"]
+        )
+        self.assertEqual([True, True, False], [rules.is_refused(ip) for ip in ("192.0.2.9", "::ffff:192.0.2.9", "::1")])
 
     def test_replies_name_the_recipient(self) -> None:
         """The refusal says whom it is about and why: replies to pipelined commands are hard to tell apart else."""

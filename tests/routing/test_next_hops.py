@@ -15,6 +15,12 @@ GOOD = {
     "SMTP://127.0.0.1:1": NextHop(Transport.SMTP, "127.0.0.1", 1),
     "smtp://[::1]:65535": NextHop(Transport.SMTP, "::1", 65535),
     "smtp://[2001:DB8:0::1]": NextHop(Transport.SMTP, "2001:db8::1", 25),
+    "lmtp://Mail.X.test": NextHop(Transport.LMTP, "mail.x.test", 24),
+    "lmtp://127.0.0.1:2400": NextHop(Transport.LMTP, "127.0.0.1", 2400),
+    "lmtp://[::1]": NextHop(Transport.LMTP, "::1", 24),
+    "lmtp+unix:/run/dovecot/lmtp": NextHop(Transport.LMTP_UNIX, "/run/dovecot/lmtp"),
+    "LMTP+UNIX:run/lmtp": NextHop(Transport.LMTP_UNIX, "run/lmtp"),
+    "smtp://bücher.test": NextHop(Transport.SMTP, "xn--bcher-kva.test"),
     "mx:": NextHop(Transport.MX),
     "mx:Relay.X.test": NextHop(Transport.MX, "relay.x.test"),
     "maildir:mail/{domain}/{user}": NextHop(Transport.MAILDIR, "mail/{domain}/{user}"),
@@ -52,8 +58,16 @@ BAD = {
     "maildir:{{user}}": "placeholder other than",
     "maildir:}{": "placeholder other than",
     "discard:x": 'has something behind "discard:"',
-    "lmtp://127.0.0.1:24": '"lmtp:" is not supported yet',
-    "lmtp+unix:/run/lmtp": '"lmtp+unix:" is not supported yet',
+    "lmtp:/run/lmtp": "lacks the slashes of lmtp://HOST:PORT",
+    "lmtp://x.test/inbox": "must be lmtp://HOST:PORT and nothing else",
+    "lmtp://x.test:25": "RFC 2033 5",
+    "lmtp+unix:": "path of a UNIX socket",
+    "lmtp+unix:run/": "path of a UNIX socket",
+    "lmtp+unix:/run\0": "path of a UNIX socket",
+    "lmtp+unix:///run/lmtp": "without the slashes of a host",
+    "lmtp+unix:../lmtp": 'without ".."',
+    "lmtp+unix:/run/../lmtp": 'without ".."',
+    "ltmp://x.test": 'did you mean "lmtp:"?',
     "mbox:x": '"mbox:" is not supported yet',
     "pipe:x": '"pipe:" is not supported yet',
     "https://x.test/": '"https:" is not supported yet',
@@ -80,7 +94,10 @@ class NextHopTests(SynchronousTestCase):
         self.assertRaises(ValueError, check_template, "mail/\0")
 
     @settings(deadline=None, max_examples=300, derandomize=True)
-    @given(st.sampled_from(["", "smtp:", "smtp://", "smtp://[", "mx:", "maildir:", "discard:"]), st.text(max_size=40))
+    @given(
+        st.sampled_from(["", "smtp:", "smtp://", "smtp://[", "lmtp://", "lmtp+unix:", "mx:", "maildir:", "discard:"]),
+        st.text(max_size=40),
+    )
     def test_any_text(self, scheme: str, rest: str) -> None:
         """Any text is a next hop or a ValueError, nothing else."""
         try:

@@ -34,12 +34,21 @@ class PatternTests(SynchronousTestCase):
             "*@.x.test": (["a@y.x.test", "a@z.y.x.test"], ["a@x.test", "a@xx.test", "a@y.test"]),
             "Alice@X.test": (["alice@x.test", "ALICE@x.test"], ["bob@x.test", "alice@y.x.test"]),
             '"a b"@x.test': (['"a b"@x.test', '"A\\ B"@x.test'], ["ab@x.test"]),
+            "Jörg@bücher.test": (
+                ["jörg@xn--bcher-kva.test", "JÖRG@BÜCHER.test", "jo\u0308rg@bücher.test"],
+                ["jorg@bücher.test"],
+            ),
+            "*@.bücher.test": (["a@b.bücher.test"], ["a@bücher.test"]),
             "*@[192.0.2.1]": (["a@[192.0.2.1]"], ["a@[192.0.2.2]"]),
         }
         for text, (good, bad) in table.items():
             pattern = parse_pattern(text)
-            self.assertEqual([True] * len(good), [pattern.matches(parse_address(address)) for address in good], text)
-            self.assertEqual([False] * len(bad), [pattern.matches(parse_address(address)) for address in bad], text)
+            self.assertEqual(
+                [True] * len(good), [pattern.matches(parse_address(address, utf8=True)) for address in good], text
+            )
+            self.assertEqual(
+                [False] * len(bad), [pattern.matches(parse_address(address, utf8=True)) for address in bad], text
+            )
 
     def test_bad_patterns(self) -> None:
         """What is no pattern is refused with a reason that names it."""

@@ -44,6 +44,8 @@ class SiteTests(SynchronousTestCase):
         table = {
             NextHop(Transport.SMTP, "127.0.0.1", 2501): "127.0.0.1:2501",
             NextHop(Transport.SMTP, "::1", 25): "[::1]:25",
+            NextHop(Transport.LMTP, "127.0.0.1", 2501): "lmtp://127.0.0.1:2501",
+            NextHop(Transport.LMTP_UNIX, "run/lmtp"): "lmtp+unix:run/lmtp",
             NextHop(Transport.MAILDIR, "mail/{user}"): "maildir",
             NextHop(Transport.DISCARD): "discard",
         }
