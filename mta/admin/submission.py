@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 
 from mta.address import Address, AddressError, parse_address
-from mta.admin.completion import Completion
 from mta.entry import Entry
 from mta.envelope import Body, Envelope, Origin, Recipient
 from mta.ids import spell
 from mta.interfaces import IReceiving
+from mta.message.completion import Completion
 from mta.message.trace import received
 
 # DEFAULTS 2: as many as the server takes in one transaction.

@@ -31,13 +31,16 @@ class HopCounter:
     Counts the Received fields of a message while it arrives, however it is cut (RFC 5321 6.3).
 
     `hops` is the number so far; `finished` is True once the header section is over: `feed` costs nothing any more.
+    `too_long` says that it was not over after `limit` octets.
     """
 
-    __slots__ = ("_line", "_seen", "finished", "hops")
+    __slots__ = ("_limit", "_line", "_seen", "finished", "hops", "too_long")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_HEADERS) -> None:
         self.hops = 0
         self.finished = False
+        self.too_long = False
+        self._limit = limit
         self._seen = 0
         # The line that is not complete yet, from the LF before it; of a long one the start is enough.
         self._line = b"\n"
@@ -46,7 +49,7 @@ class HopCounter:
         """Take the next bytes of the content, of any length."""
         if self.finished:
             return
-        text = self._line + data[: MAX_HEADERS - self._seen]
+        text = self._line + data[: self._limit - self._seen]
         self._seen += len(data)
         start_of_last_line = text.rfind(b"\n")
         # The search stops after the last LF, where nothing can follow: so it always finds something.
@@ -54,7 +57,9 @@ class HopCounter:
         end = found.start() if found else start_of_last_line
         if end > 0:
             self.hops += len(_RECEIVED.findall(text, 0, end))
-        self.finished = end < start_of_last_line or self._seen >= MAX_HEADERS
+        ended = end < start_of_last_line
+        self.too_long = not ended and self._seen > self._limit
+        self.finished = ended or self.too_long
         self._line = text[start_of_last_line : start_of_last_line + _LINE_START]
 
 

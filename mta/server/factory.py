@@ -7,7 +7,7 @@ Never: binds a port.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
@@ -47,6 +47,7 @@ class ServerFactory(protocol.ServerFactory):
         bare_newlines: str,
         normalize_networks: Networks,
         log: Log,
+        etrn_domains: Iterable[str] = (),
     ) -> None:
         self._listener = Listener(
             hostname=hostname,
@@ -62,6 +63,7 @@ class ServerFactory(protocol.ServerFactory):
             bare_newlines=bare_newlines,
             normalize_networks=normalize_networks,
             log=log,
+            etrn_domains=frozenset(etrn_domains),
         )
         self._sessions = Sessions(clock)
 

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IReactorTime
 
+from mta.address import Address
+from mta.ids import spell
 from mta.interfaces import IQueue, ISpool
+from mta.message.completion import Completion
 from mta.policy.clients import Networks
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
@@ -29,7 +32,8 @@ class Listener:
     """
     `role` and `bare_newlines` as in the configuration; `storage_room` says whether the disk has room for a message.
 
-    `connections` is shared with the other listeners. `log` takes a kind and fields, one line for each call.
+    `connections` is shared with the other listeners. `etrn_domains` are those that ETRN is done for. `log` takes a kind
+    and fields, one line for each call.
     """
 
     hostname: str
@@ -45,6 +49,7 @@ class Listener:
     bare_newlines: str
     normalize_networks: Networks
     log: Log
+    etrn_domains: frozenset[str] = frozenset()
     terms: Terms = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +64,8 @@ class Listener:
             errors_soft=limits.errors_soft,
             errors_hard=limits.errors_hard,
             junk_commands=limits.junk_commands,
+            lmtp=self.role == "lmtp",
+            etrn=bool(self.etrn_domains) and self.role != "lmtp",
         )
         object.__setattr__(self, "terms", terms)
 
@@ -69,3 +76,9 @@ class Listener:
     def greet_wait(self, trusted: bool) -> float:
         """Seconds to listen for a peer that speaks too early, before it is greeted."""
         return 0.0 if trusted or self.role != _PUBLIC_ROLE else self.limits.greet_wait
+
+    def completion(self, sender: Address | None, queue_id: int, now: float) -> Completion | None:
+        """What completes the header of a message from a mail program (RFC 6409 8); None where none may be touched."""
+        if self.role != "submission":
+            return None
+        return Completion(sender=sender, full_name="", hostname=self.hostname, identity=spell(queue_id), at=now)

@@ -6,7 +6,8 @@ Never: knows the grammar or the order of commands (`mta/smtp/server.py`), or dec
 Fails: never towards the reactor. A fault of ours is logged and answered 451; the session goes on without its message.
 
 Log lines: ``connection-refused``, ``command-refused`` (one for each 4xx or 5xx), ``connection-closed`` (by us, or in
-the middle of a message), ``fault``. All carry the listener and the client.
+the middle of a message), ``session-transcript`` (the last lines of one that we closed for its errors), ``fault``. All
+carry the listener and the client.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mta.address import Address
 from mta.entry import Entry
-from mta.envelope import Envelope, Origin
+from mta.envelope import Envelope, Origin, Recipient
 from mta.ids import spell
-from mta.message.trace import received
 from mta.reply import Reply
+from mta.selection import Selection
+from mta.server.answers import answer
 from mta.server.lines import PatientLineReceiver
 from mta.server.listener import Listener
-from mta.server.reception import Reception
+from mta.server.reception import Reception, is_full, receive
 from mta.server.sessions import Sessions
+from mta.server.transcript import Transcript
 from mta.smtp import replies
-from mta.smtp.commands import MailFrom, RcptTo
-from mta.smtp.server import EndOfData, Question, ServerSession, StartData
+from mta.smtp.commands import Etrn, MailFrom
+from mta.smtp.questions import EndOfData, Question, StartChunk, StartData
+from mta.smtp.server import ServerSession
 
 # Seconds of silence that an untrusted client is allowed when connections run short (Postfix: smtpd_timeout, stress).
 STRESS_IDLE = 10.0
@@ -49,6 +52,7 @@ class ServerProtocol(PatientLineReceiver):
     _trusted = False
     _admitted = False
     _verb = b""
+    _transcript: Transcript | None = None
 
     def __init__(self, listener: Listener, sessions: Sessions) -> None:
         super().__init__(listener.clock, listener.limits.command_line)
@@ -85,7 +89,10 @@ class ServerProtocol(PatientLineReceiver):
         listener = self._listener
         self._timer = None
         self.active_at = listener.clock.seconds()
-        self._session = ServerSession(listener.terms, self._trusted, listener.normalizes(self._client))
+        unwanted = listener.policy.is_refused(self._client)
+        self._session = ServerSession(listener.terms, self._trusted, listener.normalizes(self._client), unwanted)
+        if unwanted:
+            self._note("connection-refused", reply="521", reason="relay.refused")
         self.wire.write(self._session.greeting())
 
     def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
@@ -156,13 +163,17 @@ class ServerProtocol(PatientLineReceiver):
     def command_received(self, line: bytes, more: bool) -> None:
         session = self._current
         self._verb = line[:16].partition(b" ")[0]  # no more: an argument may be a password
+        if self._transcript is not None:
+            self._transcript.said(line)
         try:
-            answer = session.line(line, more)
-            if not isinstance(answer, bytes):
-                answer = session.answered(self._decide(answer))
+            asked = session.line(line, more)
+            reply = asked if isinstance(asked, bytes) else self._answer(asked)
         except Exception:
-            answer = self._fault("a command")
-        self._reply(answer)
+            reply = self._fault("a command")
+        if self._reception is not None and not session.in_transaction:
+            self._drop_reception()  # RSET, say, between two chunks
+        if reply is not None:
+            self._reply(reply)
 
     def line_too_long(self) -> None:
         self._verb = b""
@@ -190,21 +201,58 @@ class ServerProtocol(PatientLineReceiver):
         assert session is not None
         return session
 
-    def _decide(self, question: Question) -> Reply | None:
-        """The refusal that the question of a command gets, or None."""
-        listener = self._listener
+    def _answer(self, question: Question) -> bytes | None:
+        """The reply to the command that the question came from; None where it comes later."""
+        listener, session = self._listener, self._current
         match question:
-            case RcptTo(recipient):
-                return listener.policy.recipient(recipient, self._trusted).reply
-            case MailFrom():
-                if self._sessions.stopping:
-                    return replies.SHUTTING_DOWN.fill(hostname=listener.hostname)
-                if not listener.storage_room():
-                    return replies.NO_ROOM.reply
+            case StartChunk():
+                self._start_chunk()
+                return None
+            case Etrn(domain):
+                return self._turn(domain)
             case StartData(envelope):
-                self._reception = self._receive(envelope)
+                self._reception = receive(self._listener, self._client, session, envelope)
                 self.begin_content()
+                return session.answered(None)
+            case MailFrom() if self._sessions.stopping:
+                return session.answered(replies.SHUTTING_DOWN.fill(hostname=listener.hostname))
+        verdict = answer(question, listener, self._client, self._trusted)
+        return session.answered(verdict.reply, verdict.recipients, verdict.expanded)
+
+    def _start_chunk(self) -> None:
+        """Make a place for the content with the first chunk, and take the octets of this one."""
+        session = self._current
+        if self._reception is None and not session.condemned:
+            try:
+                self._reception = receive(self._listener, self._client, session, session.envelope)
+            except Exception:
+                self._report_fault("a chunk")
+                session.spoil()
+        if session.ended:
+            self._end_of_data()
+        else:
+            self.begin_content()
+
+    def _turn(self, domain: str) -> bytes | None:
+        """ETRN: have what waits for the domain tried now."""
+        listener = self._listener
+        if domain not in listener.etrn_domains:
+            return self._current.answered(replies.TURN_DENIED.fill(domain=domain))
+        self.wait()
+        changed = listener.spool.retry(Selection(domain=domain), f"ETRN from {self._client}", listener.clock.seconds())
+        changed.addCallbacks(self._turned, self._not_turned, callbackArgs=(domain,), errbackArgs=(domain,))
+        changed.addErrback(self._log_failure)
         return None
+
+    def _turned(self, changed: list[tuple[int, str]], domain: str) -> None:
+        if changed:
+            self._listener.queue.due_changed()
+        reply = replies.TURNED if changed else replies.NOTHING_WAITS
+        self._reply(self._current.answered(reply.fill(domain=domain)))
+
+    def _not_turned(self, failure: Failure, domain: str) -> None:
+        self._note("fault", where="the spool", reason=f"{type(failure.value).__name__}: {failure.value}")
+        self._reply(self._current.answered(replies.TURN_FAILED.fill(domain=domain)))
 
     def _reply(self, wire: bytes) -> None:
         """Send the reply to the command or the content that was handled last; after too many errors, a bit later."""
@@ -214,6 +262,12 @@ class ServerProtocol(PatientLineReceiver):
         if session.refusal is not None:
             kind = "connection-closed" if session.closed else "command-refused"
             self._note(kind, command=_printable(self._verb), reply=str(session.refusal))
+            if self._transcript is None:
+                self._transcript = Transcript()
+        if self._transcript is not None:
+            self._transcript.replied(wire)
+            if session.closed and session.refusal is not None:
+                self._note("session-transcript", lines=str(self._transcript))
         delay = self._listener.limits.error_delay
         if session.slow and delay > 0 and not session.closed:
             self.wait()
@@ -238,25 +292,6 @@ class ServerProtocol(PatientLineReceiver):
 
     # The message under way
 
-    def _receive(self, envelope: Envelope) -> Reception:
-        listener = self._listener
-        session = self._current
-        queue_id = listener.queue.new_id()
-        recipients = envelope.recipients
-        # RFC 5321 7.2: with several recipients, none may learn of the others.
-        only: Address | None = recipients[0].address if len(recipients) == 1 else None
-        trace = received(
-            helo=session.helo,
-            client_ip=self._client,
-            client_name=None,
-            by=listener.hostname,
-            protocol=session.protocol,
-            queue_id=spell(queue_id),
-            recipient=only,
-            at=listener.clock.seconds(),
-        )
-        return Reception(listener.spool, queue_id, trace)
-
     def _store(self, content: bytes) -> Deferred[None] | None:
         """Pass content on to the spool, unless the message will be refused; a Deferred asks to wait for it."""
         reception, session = self._reception, self._current
@@ -265,9 +300,9 @@ class ServerProtocol(PatientLineReceiver):
         elif reception is not None:
             try:
                 return reception.write(content)
-            except Exception:
+            except Exception as fault:
                 self._report_fault("content")
-                session.spoil()
+                session.spoil(_apology(fault))
                 self._drop_reception()
         return None
 
@@ -283,15 +318,20 @@ class ServerProtocol(PatientLineReceiver):
         self._verb = b"."
         session, reception = self._current, self._reception
         try:
-            answer = session.end_of_data(reception.hops if reception is not None else 0)
-            if isinstance(answer, EndOfData) and reception is not None:
-                self._commit(reception, answer.envelope)
+            if reception is None:
+                asked = session.end_of_data(0)
+            else:
+                asked = session.end_of_data(reception.hops, reception.header_too_large)
+            if isinstance(asked, EndOfData):
+                assert reception is not None
+                self._commit(reception, asked.envelope)
                 return
+            reply = asked
         except Exception:
-            answer = self._fault("the end of a message")
-        self._drop_reception()
-        assert isinstance(answer, bytes)
-        self._reply(answer)
+            reply = self._fault("the end of a message")
+        if not session.in_transaction:  # behind a chunk, more may come
+            self._drop_reception()
+        self._reply(reply)
 
     def _commit(self, reception: Reception, envelope: Envelope) -> None:
         """Make the message durable; nothing is said and nothing is read before that is known."""
@@ -301,11 +341,13 @@ class ServerProtocol(PatientLineReceiver):
         committed = reception.commit(envelope, origin, listener.clock.seconds(), claim)
         self._reception = None
         self.wait()
-        committed.addCallbacks(self._committed, self._not_committed, callbackArgs=(claim,))
+        committed.addCallbacks(self._committed, self._not_committed, callbackArgs=(claim, session.expanded))
         committed.addErrback(self._log_failure)
 
-    def _committed(self, entry: Entry, claim: bool) -> None:
+    def _committed(self, entry: Entry, claim: bool, expanded: tuple[Recipient, ...]) -> None:
         # The message is ours now, whatever happens here and whether the peer is still there or not.
+        if expanded:
+            entry.expanded = expanded
         try:
             self._listener.queue.accepted(entry, claim)
         except Exception:
@@ -314,7 +356,7 @@ class ServerProtocol(PatientLineReceiver):
 
     def _not_committed(self, failure: Failure) -> None:
         self._note("fault", where="the spool", reason=f"{type(failure.value).__name__}: {failure.value}")
-        self._reply(self._current.failed())
+        self._reply(self._current.failed(_apology(failure.value)))
 
     def _drop_reception(self) -> None:
         reception, self._reception = self._reception, None
@@ -345,3 +387,8 @@ class ServerProtocol(PatientLineReceiver):
 
 def _printable(verb: bytes) -> str:
     return verb.decode("ascii", "backslashreplace")
+
+
+def _apology(fault: BaseException | None) -> Reply:
+    """What the peer is told of a fault of the spool: try again later, and where it is so, that there is no room."""
+    return replies.DISK_FULL.reply if is_full(fault) else replies.FAULT.reply

@@ -1,47 +1,107 @@
 """
 A message on its way from a session into the spool.
 
-Owns: the trace field in front of the content, the count of hops.
+Owns: the trace field in front of the content, the count of hops, completing what a mail program handed in.
 Never: judges the content, answers the peer.
 """
 
 from __future__ import annotations
 
+import errno
+
 from twisted.internet.defer import Deferred
 
 from mta.entry import Entry
 from mta.envelope import Envelope, Origin
+from mta.ids import spell
 from mta.interfaces import ISpool
+from mta.message.completion import Completion
 from mta.message.headers import HopCounter
+from mta.message.trace import received
+from mta.server.listener import Listener
+from mta.smtp.server import ServerSession
+
+# How SQLite says SQLITE_FULL, which sqlite3 hands on as text.
+_FULL = "disk is full"
 
 
 class Reception:
-    """One message, from the reply to DATA until it is committed or aborted; `trace` is its Received field."""
+    """
+    One message, from the reply to DATA or its first chunk until it is committed or aborted.
 
-    __slots__ = ("_hops", "_receiving", "_trace", "queue_id")
+    `trace` is its Received field; `header_size` in octets, without that. `completion` adds the fields that a submitted
+    message lacks, None adds nothing.
+    """
 
-    def __init__(self, spool: ISpool, queue_id: int, trace: bytes) -> None:
+    __slots__ = ("_completion", "_hops", "_receiving", "_trace", "queue_id")
+
+    def __init__(
+        self, spool: ISpool, queue_id: int, trace: bytes, header_size: int, completion: Completion | None
+    ) -> None:
         self.queue_id = queue_id
         self._receiving = spool.receive(queue_id)
-        self._hops = HopCounter()
+        self._hops = HopCounter(header_size)
         self._trace = trace
+        self._completion = completion
 
     @property
     def hops(self) -> int:
         """How many Received fields the content came with."""
         return self._hops.hops
 
+    @property
+    def header_too_large(self) -> bool:
+        """Whether the header was not over after so many octets as it may have."""
+        return self._hops.too_long
+
     def write(self, content: bytes) -> Deferred[None] | None:
         """Store the next octets; a Deferred says when there is room for more. The first call takes the trace along."""
         if not self._hops.finished:
             self._hops.feed(content)
-        if self._trace:
-            content, self._trace = self._trace + content, b""
-        return self._receiving.write(content) if content else None
+        if self._completion is not None:
+            content = self._completion.feed(content)
+        return self._store(content)
 
     def commit(self, envelope: Envelope, origin: Origin, now: float, claim: bool) -> Deferred[Entry]:
         """Make it durable, as `mta.interfaces.IReceiving.commit` says."""
+        if self._completion is not None:
+            self._store(self._completion.finish())
         return self._receiving.commit(envelope, origin, now, claim)
 
     def abort(self) -> None:
         self._receiving.abort()
+
+    def _store(self, content: bytes) -> Deferred[None] | None:
+        if self._trace:
+            content, self._trace = self._trace + content, b""
+        return self._receiving.write(content) if content else None
+
+
+def receive(listener: Listener, client: str, session: ServerSession, envelope: Envelope) -> Reception:
+    """Make a place in the spool for the message that a session has under way; `client` is the peer's address."""
+    queue_id = listener.queue.new_id()
+    recipients = envelope.recipients
+    # RFC 5321 7.2: with several recipients, none may learn of the others. A name beyond ASCII stays out.
+    only = recipients[0].address if len(recipients) == 1 and not recipients[0].address.needs_utf8 else None
+    now = listener.clock.seconds()
+    trace = received(
+        helo=session.helo,
+        client_ip=client,
+        client_name=None,
+        by=listener.hostname,
+        protocol=session.protocol,
+        queue_id=spell(queue_id),
+        recipient=only,
+        at=now,
+    )
+    completion = listener.completion(envelope.sender, queue_id, now)
+    return Reception(listener.spool, queue_id, trace, listener.limits.header_size, completion)
+
+
+def is_full(fault: BaseException | None) -> bool:
+    """Whether a fault of the spool, or what caused it, is that the disk is full."""
+    while fault is not None:
+        if (isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT)) or _FULL in str(fault):
+            return True
+        fault = fault.__cause__
+    return False

@@ -1,7 +1,7 @@
 """
-What a server offers, from its answer to EHLO.
+What a server offers, from its answer to EHLO or LHLO.
 
-Owns: the keywords that a client of ours uses (RFC 1870, RFC 2920, RFC 6152).
+Owns: the keywords that a client of ours uses (RFC 1870, 2920, 3030, 3461, 6152, 6531, 9422).
 Never: fails; a keyword with a parameter that makes no sense is one without.
 """
 
@@ -14,6 +14,23 @@ from mta.reply import Reply
 
 # RFC 1870 3: 1*20DIGIT. Any longer text of digits is refused here before it reaches int().
 _SIZE = re.compile(r"[0-9]{1,20}")
+# RFC 9422 3: a limit is 1 to 999999, and what is ill-formed is ignored.
+_LIMIT = re.compile(r"(MAILMAX|RCPTMAX|RCPTDOMAINMAX)=([1-9][0-9]{0,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    What a server lets a client do (RFC 9422 4): transactions in a session (`mails`), recipients in a transaction,
+    different domains of recipients in a session. None is no limit told.
+    """
+
+    mails: int | None = None
+    recipients: int | None = None
+    domains: int | None = None
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +41,11 @@ class Capabilities:
     eight_bit_mime: bool = False
     size: bool = False
     size_limit: int | None = None
+    chunking: bool = False
+    binary_mime: bool = False
+    smtputf8: bool = False
+    dsn: bool = False
+    limits: Limits = NO_LIMITS
 
 
 def capabilities_from(hello: Reply) -> Capabilities:
@@ -38,4 +60,21 @@ def capabilities_from(hello: Reply) -> Capabilities:
         eight_bit_mime="8BITMIME" in offers,
         size="SIZE" in offers,
         size_limit=limit or None,  # RFC 1870 4: zero says that there is no fixed maximum
+        chunking="CHUNKING" in offers,
+        # RFC 3030 3: it is of no use without CHUNKING.
+        binary_mime="BINARYMIME" in offers and "CHUNKING" in offers,
+        smtputf8="SMTPUTF8" in offers,
+        dsn="DSN" in offers,
+        limits=_limits_in(offers.get("LIMITS", "")),
     )
+
+
+def _limits_in(text: str) -> Limits:
+    told: dict[str, int] = {}
+    for word in text.upper().split():
+        found = _LIMIT.fullmatch(word)
+        if found:
+            told[found[1]] = int(found[2])
+    if not told:
+        return NO_LIMITS
+    return Limits(told.get("MAILMAX"), told.get("RCPTMAX"), told.get("RCPTDOMAINMAX"))

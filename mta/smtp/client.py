@@ -14,71 +14,43 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 from mta.address import Address
-from mta.outcome import Deferral, Failure, Outcome, Phase, Scope, judge_reply
+from mta.outcome import Deferral, Handover, Phase, Scope, judge_reply
 from mta.reply import Reply
 from mta.smtp.capabilities import Capabilities, capabilities_from
-from mta.smtp.client_stage import PHASES, WAITING, WELCOME, Stage
-from mta.smtp.dots import DotEncoder
+from mta.smtp.client_content import Chunks, Dots, content_for
+from mta.smtp.client_events import ClientEvent, Ended, Ready, SendContent, TransactionDone
+from mta.smtp.client_stage import COMPLETING, PHASES, WAITING, WELCOME, Stage
 from mta.smtp.reply_parser import ReplyError, ReplyParser
 from mta.smtp.transaction import Progress, Transaction
 
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The server greeted us and knows our name: `begin` may be called."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendContent:
-    """The server waits for the content: call `send_content` for each piece of it, then `end_content`."""
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionDone:
-    """
-    One outcome for each recipient; the session is `READY` again or `ENDED`.
-
-    `undecided` are those whose deferral only says that the connection ended before the server said anything of them,
-    and before it could have taken the message: another host may be asked for them at once.
-    """
-
-    outcomes: Mapping[Address, Outcome]
-    undecided: tuple[Address, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The connection is of no more use: send what is left to send and close it. `why` is fit for a log."""
-
-    why: Deferral
-
-
 # RFC 1047: what a client can't know when the connection ends between its final dot and the reply.
 _DOUBT = "; in doubt: the message may have been delivered"
-
-ClientEvent = Ready | SendContent | TransactionDone | Ended
 
 
 class ClientSession:
     """
     One connection, from the greeting to its end.
 
-    `hello` is our name, `host` the server's as "name[ip]:port". After each call take all of `next_event`, then send
-    `take_output`. `replies` counts the replies so far: a timeout starts anew with each, not with each byte.
+    `hello` is our name, `host` the server's as "name[ip]:port". With `lmtp` it speaks LMTP (RFC 2033); with `bdat`
+    content goes by BDAT where that is offered, binary content always does. After each call take all of `next_event`,
+    then send `take_output`. `replies` counts the replies so far: a timeout starts anew with each, not with each byte.
     """
 
-    def __init__(self, hello: str, host: str) -> None:
+    def __init__(self, hello: str, host: str, *, lmtp: bool = False, bdat: bool = False) -> None:
         if not (hello.isascii() and hello.isprintable()):
             raise ValueError(f"{hello!r} is no name for EHLO")
         self.host = host
         self.capabilities = Capabilities()
         self.replies = 0
         self._hello = hello
+        self._lmtp = lmtp
+        self._bdat = bdat
         self._parser = ReplyParser()
-        self._encoder = DotEncoder()
+        self._content: Dots | Chunks = Dots()
+        self._domains: set[str] = set()  # of recipients so far (RFC 9422 4.3)
         self._output: list[bytes] = []
         self._events: deque[ClientEvent] = deque()
         # The replies that are due, in order (RFC 2920 3.1: one for each command of a group).
@@ -94,6 +66,11 @@ class ClientSession:
     @property
     def has_ended(self) -> bool:
         return self._resting is Stage.ENDED
+
+    @property
+    def wants_content(self) -> bool:
+        """Whether `send_content` does anything."""
+        return self._resting is Stage.CONTENT
 
     @property
     def phase(self) -> Phase:
@@ -116,20 +93,20 @@ class ClientSession:
         """Start a transaction. The session must be READY."""
         if self.stage is not Stage.READY:
             raise RuntimeError(f"a transaction cannot begin while the session waits for {self.stage.value}")
-        self._progress = progress = Progress(transaction, self.host)
-        limit = self.capabilities.size_limit
-        if limit is not None and transaction.size > limit:
-            # RFC 1870 6.2: the server has said so already, and asking it would change nothing.
-            reason = f"message too large for {self.host}: {transaction.size} octets, it takes up to {limit}"
-            progress.settle_rest(Failure(reason, Phase.MAIL, self.host, enhanced="5.3.4"))
-        commands = [] if progress.outcomes else progress.commands(self.capabilities)
+        offers = self.capabilities
+        self._progress = progress = Progress(transaction, self.host, self._handover)
+        commands = progress.commands(offers, self._domains)
         if not progress.asked:
             self._done()
             return
-        stages = [Stage.MAIL, *(Stage.RCPT for _ in progress.asked), Stage.DATA]
-        commands.append(b"DATA\r\n")
-        if self.capabilities.pipelining:
-            # RFC 2920 3.1: MAIL, RCPT and, as the last one of the group, DATA.
+        stages = [Stage.MAIL, *(Stage.RCPT for _ in progress.asked)]
+        self._content = content_for(transaction, offers, self._bdat)
+        if isinstance(self._content, Dots):
+            stages.append(Stage.DATA)
+            commands.append(b"DATA\r\n")
+        if offers.pipelining:
+            # RFC 2920 3.1: MAIL, RCPT and, as the last one of the group, DATA. Chunks wait for the replies though they
+            # need not: nobody pays for content that no recipient is left for.
             self._output.append(b"".join(commands))
             self._due.extend(stages)
         else:
@@ -138,14 +115,14 @@ class ClientSession:
 
     def send_content(self, data: bytes) -> None:
         """Send the next piece of the content, cut anywhere. Nothing happens once the transaction is over."""
-        if self.stage is Stage.CONTENT:
-            self._output.append(self._encoder.feed(data))
+        if self.wants_content:
+            self._send_content(*self._content.feed(data))
 
     def end_content(self) -> None:
-        """Send the final dot. From here on the server may have the message, whatever becomes of the connection."""
-        if self.stage is Stage.CONTENT:
+        """Send the end of it. From here on the server may have the message, whatever becomes of the connection."""
+        if self.wants_content:
+            self._send_content(*self._content.finish())
             self._resting = Stage.READY
-            self._send(Stage.FINAL_DOT, self._encoder.finish())
 
     def quit(self) -> None:
         """Take leave, where the session is READY; `Ended` follows with the server's answer."""
@@ -184,7 +161,7 @@ class ClientSession:
     def _answered(self, reply: Reply) -> None:
         stage = self.stage
         if reply.code == 421:  # RFC 5321 3.8: it may come in place of any reply, and unasked
-            self._closed_by(reply, stage)
+            self._closed_by(reply)
         elif self._output or stage is Stage.READY:
             # What was here before its command was sent answers nothing.
             self._out_of_step(f"a reply to no command: {reply}")
@@ -195,24 +172,27 @@ class ClientSession:
                 self._due.popleft()
             _ANSWERED[stage](self, reply)
 
-    def _closed_by(self, reply: Reply, stage: Stage) -> None:
+    def _closed_by(self, reply: Reply) -> None:
         judged = judge_reply(reply, self.phase, self.host)
         assert isinstance(judged, Deferral)  # judge_reply: 421 is one
         # After the final dot it says that the message was not taken. Should it be wrong, a second host in the same
         # attempt would make two copies for certain; a later attempt may meet the same host, and its duplicate check.
-        self._end(judged, elsewhere=stage is not Stage.FINAL_DOT)
+        self._end(judged, elsewhere=not self._in_doubt)
 
     def _greeted(self, reply: Reply) -> None:
         if reply.is_positive:
-            self._send(Stage.EHLO, f"EHLO {self._hello}\r\n".encode("ascii"))
+            stage = Stage.LHLO if self._lmtp else Stage.EHLO
+            self._send(stage, f"{stage.value} {self._hello}\r\n".encode("ascii"))
         else:
             self._turned_away(reply, Phase.GREETING)
 
     def _ehlo_answered(self, reply: Reply) -> None:
         if reply.is_positive:
-            self.capabilities = capabilities_from(reply)
+            offers = capabilities_from(reply)
+            # Who delivers to mailboxes passes no requests on (RFC 3461 5.2.3): the reports stay with us.
+            self.capabilities = replace(offers, dsn=False) if self._lmtp else offers
             self._events.append(Ready())
-        elif reply.is_permanent:  # RFC 5321 3.2: a server from before the extensions
+        elif reply.is_permanent and not self._lmtp:  # RFC 5321 3.2: a server from before the extensions
             self._send(Stage.HELO, f"HELO {self._hello}\r\n".encode("ascii"))
         else:
             self._turned_away(reply, Phase.HELLO)
@@ -242,28 +222,34 @@ class ClientSession:
         if self._due:
             return  # a pipelined group: its other replies are on their way
         progress = self._open
-        if progress.sender_refused or (self._unsent[0][0] is Stage.DATA and not progress.accepted):
+        all_asked = not self._unsent or self._unsent[0][0] is Stage.DATA
+        if progress.sender_refused or (all_asked and not progress.accepted):
             self._unsent.clear()
             self._reset()
-        else:
+        elif self._unsent:
             self._send_next()
+        else:
+            self._invite_content()
 
     def _data_answered(self, reply: Reply) -> None:
         progress = self._open
         if not reply.is_positive:
             progress.content_refused(reply, Phase.DATA)
             self._reset()
-        elif not progress.accepted:
+        elif not progress.accepted and not self._lmtp:
             # RFC 2920 3.1: DATA went out with the group, and though every recipient was refused the server wants
             # content. A lone dot ends that; whatever it answers, nothing was delivered.
             self._send(Stage.EMPTY_DOT, b".\r\n")
-        elif progress.sender_refused:
-            # Here a lone dot could deliver an empty message: a server that closes without one drops it.
-            self._out_of_step(f"{reply} to DATA, after a refused sender")
+        elif progress.sender_refused or not progress.accepted:
+            # Here a lone dot could deliver an empty message: a server that closes without one drops it. And RFC 2033
+            # 4.2 has 503 for DATA without recipients, since no reply could follow its dot.
+            self._out_of_step(f"{reply} to DATA, after a refused sender or without recipients")
         else:
-            self._encoder = DotEncoder()
-            self._resting = Stage.CONTENT
-            self._events.append(SendContent())
+            self._invite_content()
+
+    def _invite_content(self) -> None:
+        self._resting = Stage.CONTENT
+        self._events.append(SendContent())
 
     def _content_answered(self, reply: Reply) -> None:
         # RFC 5321 has no reply before the final dot, but a server that is full or has seen enough says so and often
@@ -272,11 +258,40 @@ class ClientSession:
         self._end(self._trouble(f"{self.host} refused the content before its end: {reply}", "4.5.0"), elsewhere=False)
 
     def _final_dot_answered(self, reply: Reply) -> None:
-        if reply.is_positive:
+        self._content_judged(reply)
+        if not self._due:
+            self._done()
+
+    def _content_judged(self, reply: Reply) -> None:
+        if self._lmtp:
+            self._open.content_judged(reply)
+        elif reply.is_positive:
             self._open.content_accepted(reply)
         else:
             self._open.content_refused(reply, Phase.END_OF_DATA)
-        self._done()
+
+    def _chunk_answered(self, reply: Reply) -> None:
+        progress = self._open
+        if not reply.is_positive and not progress.content_was_refused:
+            # RFC 3030 2: not one chunk more. Those under way will be refused as well, which says nothing new.
+            progress.content_refused(reply, Phase.CONTENT)
+            self._resting = Stage.READY
+        if progress.content_was_refused and not self._due:
+            self._reset()
+
+    def _last_chunk_answered(self, reply: Reply) -> None:
+        progress = self._open
+        if reply.is_positive and (self.wants_content or progress.content_was_refused):
+            self._out_of_step(f"{reply} to a last chunk that it can't have taken", in_doubt=True)
+            return
+        if self.wants_content:
+            self._content_answered(reply)  # in the middle of a single chunk, of which it still waits for octets
+            return
+        self._content_judged(reply)
+        if not self._due and progress.content_was_refused:
+            self._reset()  # RFC 3030 2: until then the server may be in any state
+        elif not self._due:
+            self._done()
 
     def _empty_dot_answered(self, _reply: Reply) -> None:
         self._done()
@@ -298,6 +313,27 @@ class ClientSession:
         assert self._progress is not None  # the stages that lead here are those of a transaction
         return self._progress
 
+    @property
+    def _handover(self) -> Handover:
+        if self._lmtp:
+            return Handover.FINAL
+        return Handover.PASSED_ON if self.capabilities.dsn else Handover.RELAYED
+
+    @property
+    def _in_doubt(self) -> bool:
+        """Whether the server may have the whole message, and has not said so."""
+        return not COMPLETING.isdisjoint(self._due)
+
+    def _send_content(self, wire: bytes, stage: Stage | None) -> None:
+        if wire:
+            self._output.append(wire)
+        if self._content.is_complete:
+            self._resting = Stage.READY
+        if stage is not None:
+            # RFC 2033 4.2: in LMTP the end of the content gets a reply for each accepted recipient.
+            replies = len(self._open.accepted) if self._lmtp and stage in COMPLETING else 1
+            self._due.extend([stage] * replies)
+
     def _send(self, stage: Stage, command: bytes) -> None:
         self._output.append(command)
         self._due.append(stage)
@@ -310,7 +346,7 @@ class ClientSession:
         self._send(Stage.RSET, b"RSET\r\n")
 
     def _done(self, undecided: tuple[Address, ...] = ()) -> None:
-        self._events.append(TransactionDone(self._open.outcomes, undecided))
+        self._events.append(TransactionDone(self._open.outcomes, undecided, tuple(self._open.left)))
         self._progress = None
 
     def _end(self, why: Deferral, *, elsewhere: bool = True) -> None:
@@ -328,12 +364,12 @@ class ClientSession:
         stage = self.stage
         if self.has_ended:
             return
-        in_doubt = stage is Stage.FINAL_DOT
+        in_doubt = self._in_doubt
         reason = f"{self.host} {what} while {WAITING[stage]}{_DOUBT if in_doubt else ''}"
         self._end(self._trouble(reason, "4.4.2"), elsewhere=not in_doubt)
 
-    def _out_of_step(self, what: str) -> None:
-        in_doubt = self.stage is Stage.FINAL_DOT
+    def _out_of_step(self, what: str, in_doubt: bool = False) -> None:
+        in_doubt = in_doubt or self._in_doubt
         trouble = self._trouble(f"{self.host} is out of step: {what}{_DOUBT if in_doubt else ''}", "4.5.0")
         if self._progress is not None:
             self._progress.distrust()
@@ -349,12 +385,15 @@ class ClientSession:
 _ANSWERED: Mapping[Stage, Callable[[ClientSession, Reply], None]] = {
     Stage.GREETING: ClientSession._greeted,
     Stage.EHLO: ClientSession._ehlo_answered,
+    Stage.LHLO: ClientSession._ehlo_answered,
     Stage.HELO: ClientSession._helo_answered,
     Stage.MAIL: ClientSession._sender_answered,
     Stage.RCPT: ClientSession._recipient_answered,
     Stage.DATA: ClientSession._data_answered,
     Stage.CONTENT: ClientSession._content_answered,
     Stage.FINAL_DOT: ClientSession._final_dot_answered,
+    Stage.CHUNK: ClientSession._chunk_answered,
+    Stage.LAST_CHUNK: ClientSession._last_chunk_answered,
     Stage.EMPTY_DOT: ClientSession._empty_dot_answered,
     Stage.RSET: ClientSession._rset_answered,
     Stage.QUIT: ClientSession._quit_answered,

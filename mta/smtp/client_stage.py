@@ -18,6 +18,7 @@ class Stage(Enum):
 
     GREETING = "greeting"
     EHLO = "EHLO"
+    LHLO = "LHLO"
     HELO = "HELO"
     READY = "ready"
     MAIL = "MAIL"
@@ -25,6 +26,8 @@ class Stage(Enum):
     DATA = "DATA"
     CONTENT = "content"
     FINAL_DOT = "the final dot"
+    CHUNK = "a chunk of the content"
+    LAST_CHUNK = "the last chunk"
     EMPTY_DOT = "an empty message"
     RSET = "RSET"
     QUIT = "QUIT"
@@ -34,6 +37,7 @@ class Stage(Enum):
 PHASES: Mapping[Stage, Phase] = {
     Stage.GREETING: Phase.GREETING,
     Stage.EHLO: Phase.HELLO,
+    Stage.LHLO: Phase.HELLO,
     Stage.HELO: Phase.HELLO,
     Stage.READY: Phase.MAIL,
     Stage.MAIL: Phase.MAIL,
@@ -41,6 +45,8 @@ PHASES: Mapping[Stage, Phase] = {
     Stage.DATA: Phase.DATA,
     Stage.CONTENT: Phase.CONTENT,
     Stage.FINAL_DOT: Phase.END_OF_DATA,
+    Stage.CHUNK: Phase.CONTENT,
+    Stage.LAST_CHUNK: Phase.END_OF_DATA,
     Stage.EMPTY_DOT: Phase.DATA,
     Stage.RSET: Phase.MAIL,
     Stage.QUIT: Phase.MAIL,
@@ -55,6 +61,7 @@ _COMPLETED = range(200, 300)
 WELCOME: Mapping[Stage, range] = {
     Stage.GREETING: range(220, 221),
     Stage.EHLO: range(250, 251),
+    Stage.LHLO: range(250, 251),
     Stage.HELO: range(250, 251),
     Stage.READY: _NONE,
     Stage.MAIL: _COMPLETED,
@@ -62,11 +69,16 @@ WELCOME: Mapping[Stage, range] = {
     Stage.DATA: range(300, 400),
     Stage.CONTENT: _NONE,
     Stage.FINAL_DOT: _COMPLETED,
+    Stage.CHUNK: _COMPLETED,
+    Stage.LAST_CHUNK: _COMPLETED,
     Stage.EMPTY_DOT: _COMPLETED,
     Stage.RSET: _COMPLETED,
     Stage.QUIT: _COMPLETED,
     Stage.ENDED: _NONE,
 }
+
+# While one of these replies is due the server may have the whole message.
+COMPLETING = frozenset((Stage.FINAL_DOT, Stage.LAST_CHUNK))
 
 # For "the server did this while ...".
 WAITING: Mapping[Stage, str] = {stage: f"we waited for the reply to {stage.value}" for stage in Stage} | {

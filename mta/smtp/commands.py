@@ -1,7 +1,8 @@
 """
 Read a command line.
 
-Owns: the split into verb and argument, the arguments of HELO, MAIL and RCPT, and the questions that they become.
+Owns: the split into verb and argument, the arguments of HELO, MAIL, RCPT, BDAT, VRFY, EXPN and ETRN, and the values
+that they become.
 Never: knows the session's state or our domains.
 Fails: never; a malformed argument is a reply.
 
@@ -14,16 +15,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mta.address import MAX_DOMAIN, Address, AddressError, parse_forward_path, parse_reverse_path
-from mta.envelope import Body
+from mta.address import MAX_DOMAIN, Address, AddressError, parse_domain, parse_forward_path, parse_reverse_path
+from mta.envelope import Body, Notify, Ret
 from mta.reply import Reply
 from mta.smtp import replies
-from mta.smtp.extensions import NO_PARAMETERS, mail_parameters, refused_parameters
-
-# Commands of RFC 821, of RFC 5321 and of extensions that we do not offer: 502, not 500 (RFC 5321 4.2.4).
-NOT_IMPLEMENTED = frozenset(
-    b"ATRN AUTH BDAT BURL ETRN EXPN LHLO ONEX SAML SEND SOML STARTTLS TURN VERB XCLIENT XFORWARD".split()
+from mta.smtp.extensions import (
+    mail_parameters,
+    rcpt_parameters,
+    refused_parameters,
 )
+
+# Commands of extensions that we do not offer: 502, not 500 (RFC 5321 4.2.4).
+NOT_IMPLEMENTED = frozenset(b"ATRN AUTH BURL ETRN ONEX STARTTLS VERB XCLIENT XFORWARD".split())
+# RFC 5321 F.1, F.6: of RFC 821, and gone.
+OBSOLETE = frozenset(b"SAML SEND SOML TURN".split())
 
 # RFC 5321 2.3.8 has no CR and LF but as line end, 4.1.2 no NUL anywhere.
 _FORBIDDEN = re.compile(rb"[\x00\r\n]")
@@ -33,6 +38,9 @@ _VERB = re.compile(rb"[A-Za-z][A-Za-z0-9]*")
 _HELLO = re.compile(rf"[A-Za-z0-9._:\[\]-]{{1,{MAX_DOMAIN}}}")
 _FROM = re.compile(r"FROM:[ \t]*", re.IGNORECASE)
 _TO = re.compile(r"TO:[ \t]*", re.IGNORECASE)
+# RFC 3030 2; 20 digits are more than any disk.
+_BDAT = re.compile(r"([0-9]{1,20})(?:[ \t]+(LAST))?", re.IGNORECASE)
+_SMTPUTF8 = re.compile(r"[ \t]SMTPUTF8", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +53,58 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class MailFrom:
-    """MAIL: `sender` None is the null reverse-path; `size` in octets as declared, None where it was not."""
+    """
+    MAIL: `sender` None is the null reverse-path; `size` in octets as declared, None where it was not.
+
+    The other parameters are those of `mta.envelope.Envelope`.
+    """
 
     sender: Address | None
     size: int | None
     body: Body
+    utf8: bool = False
+    ret: Ret | None = None
+    envid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RcptTo:
-    """RCPT."""
+    """RCPT, with the parameters of `mta.envelope.Recipient`."""
 
     recipient: Address
+    notify: frozenset[Notify] | None = None
+    orcpt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bdat:
+    """BDAT: a chunk of `size` octets follows the command; whether it is the `last`."""
+
+    size: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """VRFY: who is `name`, a user or a mailbox; `utf8` where the reply may go beyond ASCII."""
+
+    name: str
+    utf8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """EXPN: who is on the list `name`; `utf8` as in `Verify`."""
+
+    name: str
+    utf8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Etrn:
+    """ETRN: try the mail that waits for `domain` now."""
+
+    domain: str
 
 
 def split_command(line: bytes) -> tuple[bytes, bytes] | None:
@@ -80,31 +128,85 @@ def read_hello(argument: str, extended: bool) -> Hello | Reply:
 
 
 def read_mail(argument: str, extended: bool) -> MailFrom | Reply:
-    """The reverse-path and the parameters of MAIL; after HELO there are none (RFC 5321 4.1.1.11)."""
+    """
+    The reverse-path and the parameters of MAIL; after HELO there are none (RFC 5321 4.1.1.11).
+
+    An octet of `argument` that is no UTF-8 comes as a lone surrogate, which no grammar accepts.
+    """
     found = _FROM.match(argument)
     if not found:
         return replies.BAD_SYNTAX.fill(syntax="MAIL FROM:<address>")
+    ascii_only = argument.isascii()
+    # RFC 6531 3.5: what is wrong is that the parameter is missing, whatever else the address may be.
+    if not ascii_only and not _SMTPUTF8.search(argument):
+        return replies.NOT_ASCII.reply
     try:
-        sender, rest = parse_reverse_path(argument[found.end() :])
+        sender, rest = parse_reverse_path(argument[found.end() :], utf8=not ascii_only)
     except AddressError as error:
         return replies.BAD_SENDER.fill(reason=str(error))
     if not rest:
-        parameters = NO_PARAMETERS
-    else:
-        outcome = mail_parameters(rest) if extended else refused_parameters(rest)
-        if isinstance(outcome, Reply):
-            return outcome
-        parameters = outcome
-    return MailFrom(sender, parameters.size, parameters.body)
+        return MailFrom(sender, None, Body.SEVEN_BIT) if ascii_only else replies.NOT_ASCII.reply
+    parameters = mail_parameters(rest) if extended else refused_parameters(rest)
+    if isinstance(parameters, Reply):
+        return parameters
+    if not ascii_only and not parameters.utf8:
+        return replies.NOT_ASCII.reply  # RFC 6531 3.5
+    return MailFrom(sender, parameters.size, parameters.body, parameters.utf8, parameters.ret, parameters.envid)
 
 
-def read_rcpt(argument: str, hostname: str) -> RcptTo | Reply:
-    """The forward-path of RCPT; ``<postmaster>`` alone is at `hostname`. No extension of ours adds parameters."""
+def read_rcpt(argument: str, hostname: str, extended: bool, utf8: bool) -> RcptTo | Reply:
+    """
+    The forward-path and the parameters of RCPT; ``<postmaster>`` alone is at `hostname`.
+
+    `utf8` where MAIL said SMTPUTF8; octets that are no UTF-8 as in `read_mail`.
+    """
+    if not utf8 and not argument.isascii():
+        return replies.NOT_ASCII.reply  # RFC 6531 3.5
     found = _TO.match(argument)
     if not found:
         return replies.BAD_SYNTAX.fill(syntax="RCPT TO:<address>")
     try:
-        recipient, rest = parse_forward_path(argument[found.end() :], hostname)
+        recipient, rest = parse_forward_path(argument[found.end() :], hostname, utf8=utf8)
     except AddressError as error:
         return replies.BAD_RECIPIENT.fill(reason=str(error))
-    return refused_parameters(rest) if rest else RcptTo(recipient)
+    if not rest:
+        return RcptTo(recipient)
+    parameters = rcpt_parameters(rest, utf8) if extended else refused_parameters(rest)
+    if isinstance(parameters, Reply):
+        return parameters
+    return RcptTo(recipient, parameters.notify, parameters.orcpt)
+
+
+def read_bdat(argument: str) -> Bdat | None:
+    """The size of a chunk and whether it is the last; None where that can't be known (RFC 3030 2)."""
+    found = _BDAT.fullmatch(argument)
+    return Bdat(int(found[1]), found[2] is not None) if found else None
+
+
+def read_verify(argument: str) -> Verify | Reply:
+    """The argument of VRFY; with the parameter SMTPUTF8 it may be in UTF-8 (RFC 6531 3.7.4.2)."""
+    name, utf8 = _name_and_utf8(argument)
+    if not name:
+        return replies.BAD_SYNTAX.fill(syntax="VRFY address")
+    return Verify(name, utf8) if utf8 or name.isascii() else replies.NOT_ASCII.reply
+
+
+def read_expand(argument: str) -> Expand | Reply:
+    """The argument of EXPN; SMTPUTF8 as in `read_verify`."""
+    name, utf8 = _name_and_utf8(argument)
+    if not name:
+        return replies.BAD_SYNTAX.fill(syntax="EXPN list")
+    return Expand(name, utf8) if utf8 or name.isascii() else replies.NOT_ASCII.reply
+
+
+def read_etrn(argument: str) -> Etrn | Reply:
+    """The domain of ETRN; of RFC 1985 5.1's options "@" (all below it) and "#" (a queue) we have none."""
+    try:
+        return Etrn(parse_domain(argument))
+    except AddressError:
+        return replies.BAD_SYNTAX.fill(syntax="ETRN domain")
+
+
+def _name_and_utf8(argument: str) -> tuple[str, bool]:
+    found = _SMTPUTF8.search(argument, max(len(argument) - len(" SMTPUTF8"), 0))
+    return (argument[: found.start()].rstrip(" \t"), True) if found else (argument, False)

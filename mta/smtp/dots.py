@@ -1,7 +1,7 @@
 """
 Take the dots out of the content that follows DATA, and put them in.
 
-Owns: transparency (RFC 5321 4.5.2), the end of the data, the line ends inside it.
+Owns: transparency (RFC 5321 4.5.2) and the end of the data.
 Never: keeps content, counts its size, answers.
 Fails: never; what is wrong with the content is an attribute of the decoder.
 
@@ -11,61 +11,30 @@ octets from one chunk to the next.
 
 from __future__ import annotations
 
+from mta.smtp.content import MAX_TEXT_LINE, ContentDecoder, is_clean, with_crlf
+
 # RFC 5321 4.1.1.4: this and nothing else ends the data. A server that also took LF.LF, LF.CRLF or CR.CR would let a
 # sender hide a second message, with an envelope of its own, inside the first ("SMTP smuggling", 2023).
 _END = b"\r\n.\r\n"
 _BEGINNINGS_OF_END = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 
-# RFC 5321 4.5.3.1.6 allows 1000 octets with CRLF, without the stuffed dot; twice that is taken (docs: DEFAULTS).
-MAX_TEXT_LINE = 2000
 
-
-def _is_clean(data: bytes) -> bool:
-    """Whether each CR in `data` has its LF behind it and each LF its CR before it."""
-    return data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r")
-
-
-def _with_crlf(data: bytes) -> bytes:
-    """`data` with each bare CR and each bare LF made a line end."""
-    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-
-
-class DotDecoder:
+class DotDecoder(ContentDecoder):
     """
-    Decodes one message.
+    Decodes one message that follows DATA.
 
-    With `normalize`, a bare CR or LF in the content becomes CRLF, which is for clients that are known and can't be
-    mended; it still neither ends the data nor starts a line whose dot is taken off, so no octet but a line end changes.
-    Lines longer than `text_line` octets, CRLF counted, are reported.
-
-    `finished` turns true at the end of the data, and `rest` then holds the bytes behind it. `bare_newlines` and
-    `long_line` say what was seen in the content so far.
+    A bare CR or LF that becomes CRLF still neither ends the data nor starts a line whose dot is taken off, so no octet
+    but a line end changes.
     """
 
-    __slots__ = (
-        "_column",
-        "_held",
-        "_implied",
-        "_normalize",
-        "_text_line",
-        "bare_newlines",
-        "finished",
-        "long_line",
-        "rest",
-    )
+    __slots__ = ("_held", "_implied")
 
     def __init__(self, normalize: bool = False, text_line: int = MAX_TEXT_LINE) -> None:
-        self.finished = False
-        self.rest = b""
-        self.bare_newlines = False
-        self.long_line = False
-        self._normalize = normalize
-        self._text_line = text_line
+        super().__init__(normalize, text_line)
         # The CRLF of the DATA command counts as the one before the dot: ".\r\n" at once is an empty message
         # (RFC 5321 4.1.1.4). It is no content, so it is cut off what is decoded first.
         self._held = b"\r\n"
         self._implied = 2
-        self._column = 0
 
     def feed(self, data: bytes) -> bytes:
         """The content that `data` completes, without stuffed dots; at most four octets wait for what comes next."""
@@ -89,28 +58,13 @@ class DotDecoder:
 
     def _checked(self, content: bytes) -> bytes:
         """The content to pass on, of a piece that begins and ends outside of a CRLF; notes what is wrong with it."""
-        if (self._normalize or not self.bare_newlines) and not _is_clean(content):
-            self.bare_newlines = True
-            if self._normalize:
-                content = _with_crlf(content)
+        content = self._with_whole_line_ends(content)
         if self._implied and content:
             content = content[self._implied :]
             self._implied = 0
         if not self.long_line:
             self._measure(content)
         return content
-
-    def _measure(self, content: bytes) -> None:
-        """Look for a line that is too long: one search backwards for each 2000 octets, not one for each line."""
-        start, end = -self._column, len(content)
-        while start + self._text_line <= end:
-            line_end = content.rfind(b"\n", max(start, 0), start + self._text_line)
-            if line_end < 0:
-                self.long_line = True
-                return
-            start = line_end + 1
-        last = content.rfind(b"\n", max(start, 0))
-        self._column = end - (last + 1 if last >= 0 else start)
 
 
 class DotEncoder:
@@ -137,7 +91,7 @@ class DotEncoder:
             self._held = b""
         if not window:
             return b""
-        return self._stuffed(window if _is_clean(window) else _with_crlf(window))
+        return self._stuffed(window if is_clean(window) else with_crlf(window))
 
     def _stuffed(self, lines: bytes) -> bytes:
         wire = lines.replace(b"\n.", b"\n..")

@@ -45,12 +45,13 @@ class ServerReply:
 # RFC 2034 4: the greeting, the answer to a hello and 3xx replies carry no enhanced code.
 
 GREETING = ServerReply(220, None, "{hostname} ESMTP", "The greeting: say EHLO.", "RFC 5321 4.2")
+GREETING_LMTP = ServerReply(220, None, "{hostname} LMTP", "The greeting: say LHLO.", "RFC 2033 4.1")
 GOODBYE = ServerReply(221, "2.0.0", "{hostname} closing the connection", "QUIT was understood.", "RFC 5321 4.1.1.10")
 HELP = ServerReply(
     214,
     "2.0.0",
-    "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP HELP VRFY QUIT",
-    "The commands that this server knows.",
+    "Syntax: {syntax}",
+    "HELP: the commands that this server knows; HELP and a command: its syntax and where it is defined.",
     "RFC 5321 4.1.1.8",
 )
 HELLO = ServerReply(
@@ -66,12 +67,36 @@ QUEUED = ServerReply(
     "The message is safe on disk under this queue id, and this server is responsible for it.",
     "RFC 5321 4.2.5, 6.1",
 )
+MOVED_FORWARDED = ServerReply(
+    251,
+    "2.1.5",
+    "User has moved; will forward to <{new}>",
+    "The user is in `local.moved`: the message goes to the new address, which is good to know for the next one.",
+    "RFC 5321 3.4",
+)
+CHUNK_OK = ServerReply(
+    250, "2.0.0", "{size} octets received", "The chunk of BDAT was taken; more are expected.", "RFC 3030 2"
+)
+VERIFIED = ServerReply(250, "2.1.5", "<{mailbox}>", "VRFY found this mailbox; of EXPN a member.", "RFC 5321 3.5.1")
+TURNED = ServerReply(
+    250, "2.0.0", "Queuing for {domain} started", "ETRN: what waits for the domain is tried now.", "RFC 1985 5.3"
+)
+NOTHING_WAITS = ServerReply(
+    251, "2.0.0", "No messages wait for {domain}", "ETRN: the queue holds nothing for the domain.", "RFC 1985 5.3"
+)
 CANNOT_VERIFY = ServerReply(
     252,
     "2.0.0",
     "Cannot say whether this mailbox exists; send the message and see",
-    "VRFY is understood, but would tell address harvesters who lives here.",
+    "VRFY is understood, but would tell address harvesters who lives here; or the mailbox is not ours to know.",
     "RFC 5321 3.5.3, 7.3",
+)
+CANNOT_EXPAND = ServerReply(
+    252,
+    "2.0.0",
+    "Cannot tell the members of this list",
+    "EXPN: it has none, or their names need SMTPUTF8 and the command did not say it.",
+    "RFC 5321 3.5.3, RFC 6531 3.7.4.2",
 )
 START_DATA = ServerReply(354, None, "Send the message; end it with <CR><LF>.<CR><LF>", "Go ahead.", "RFC 5321 4.1.1.4")
 
@@ -127,8 +152,39 @@ FAULT = ServerReply(
     "The spool could not store the message, or the server has a bug; its log says more.",
     "RFC 5321 4.2.2, RFC 3463 3.4",
 )
+TOO_MANY_MESSAGES_A_MINUTE = ServerReply(
+    450,
+    "4.7.1",
+    "Too many messages from your address within a minute; slow down",
+    "The client sent `limits.message_rate` messages in the last minute.",
+    "RFC 5321 7.8",
+)
+TOO_MANY_RECIPIENTS_A_MINUTE = ServerReply(
+    450,
+    "4.7.1",
+    "Too many recipients from your address within a minute; slow down",
+    "The client named `limits.recipient_rate` recipients in the last minute.",
+    "RFC 5321 7.8",
+)
+TURN_FAILED = ServerReply(
+    458, "4.3.0", "Queuing for {domain} failed; try again later", "ETRN: the spool did not answer.", "RFC 1985 5.3"
+)
+TURN_DENIED = ServerReply(
+    459,
+    "4.7.1",
+    "Queuing for {domain} is not allowed",
+    "ETRN: the domain is not in `relay.etrn_domains`.",
+    "RFC 1985 5.3",
+)
 NO_ROOM = ServerReply(
     452, "4.3.1", "Not enough room on disk; try again later", "The disk is nearly full.", "RFC 5321 4.1.1.2, 4.2.2"
+)
+DISK_FULL = ServerReply(
+    452,
+    "4.3.1",
+    "The disk is full, nothing was queued; try again later",
+    "The message could not be written.",
+    "RFC 5321 4.2.2, RFC 3463 3.4",
 )
 TOO_MANY_RECIPIENTS = ServerReply(
     452,
@@ -165,22 +221,72 @@ BAD_PARAMETER = ServerReply(
     501,
     "5.5.4",
     "Parameter is malformed or given twice: {parameter}",
-    "A parameter of MAIL breaks the grammar, has an impossible value or repeats.",
+    "A parameter of MAIL or RCPT breaks the grammar, has an impossible value or repeats.",
     "RFC 5321 4.1.2, 4.1.1.11",
 )
 BAD_SENDER = ServerReply(501, "5.1.7", "Bad sender: {reason}", "MAIL holds no valid reverse-path.", "RFC 5321 4.1.2")
 BAD_RECIPIENT = ServerReply(501, "5.1.3", "Bad recipient: {reason}", "RCPT holds no valid path.", "RFC 5321 4.1.2")
+BAD_CHUNK = ServerReply(
+    501,
+    "5.5.4",
+    "Syntax: BDAT size [LAST]; closing the connection",
+    "Where the chunk ends can't be known, so nothing behind it can be trusted to be a command.",
+    "RFC 3030 2",
+)
+UNKNOWN_TOPIC = ServerReply(
+    504, "5.5.4", "No help on that; HELP lists what there is", "HELP with no command of this server.", "RFC 5321 4.2.2"
+)
 NOT_IMPLEMENTED = ServerReply(
     502,
     "5.5.1",
     "Command not implemented here",
     "A command of SMTP or of an extension that EHLO does not offer.",
+    "RFC 5321 4.2.4",
+)
+OBSOLETE = ServerReply(
+    502,
+    "5.5.1",
+    "Command obsolete since 2001; use MAIL",
+    "SEND, SOML, SAML or TURN of RFC 821.",
     "RFC 5321 4.2.4, F.1, F.6",
 )
+LMTP_HELLO = ServerReply(
+    500, "5.5.1", "This is LMTP: send LHLO", "HELO or EHLO came to a listener of role lmtp.", "RFC 2033 4.1"
+)
+NOT_LMTP = ServerReply(
+    500, "5.5.1", "This is SMTP, not LMTP: send EHLO", "LHLO came to a listener of another role.", "RFC 2033 4.1"
+)
 HELLO_FIRST = ServerReply(503, "5.5.1", "Send EHLO first", "MAIL came before a hello.", "RFC 5321 4.1.4")
-MAIL_FIRST = ServerReply(503, "5.5.1", "Send MAIL first", "RCPT or DATA came before MAIL.", "RFC 5321 3.3, 4.1.4")
+MAIL_FIRST = ServerReply(503, "5.5.1", "Send MAIL first", "RCPT, DATA or BDAT came before MAIL.", "RFC 5321 3.3, 4.1.4")
 NESTED_MAIL = ServerReply(
     503, "5.5.1", "A message is under way; finish it or send RSET", "MAIL came twice.", "RFC 5321 4.1.4"
+)
+CHUNKS_UNDER_WAY = ServerReply(
+    503,
+    "5.5.1",
+    "Chunks are under way; send BDAT until LAST, or RSET",
+    "MAIL, RCPT or DATA came between two BDAT.",
+    "RFC 3030 2",
+)
+BINARY_NEEDS_BDAT = ServerReply(
+    503,
+    "5.5.1",
+    "BODY=BINARYMIME was declared: send the message with BDAT",
+    "DATA has no way to carry binary content.",
+    "RFC 3030 3",
+)
+NO_RECIPIENTS_LMTP = ServerReply(
+    503, "5.5.1", "No valid recipients", "LMTP: DATA or BDAT came, but no RCPT was accepted.", "RFC 2033 4.2"
+)
+REFUSED_GREETING = ServerReply(
+    521, None, "{hostname} takes no mail from you", "The greeting for a client in `relay.refused`.", "RFC 7504 3"
+)
+REFUSED_CLIENT = ServerReply(
+    521,
+    "5.7.1",
+    "{hostname} takes no mail from your network; send QUIT",
+    "The answer to every command but QUIT of a client in `relay.refused`.",
+    "RFC 7504 3",
 )
 NO_SUCH_USER = ServerReply(
     550, "5.1.1", "<{recipient}>: no such user here", "The domain is local, the user is not.", "RFC 5321 3.3"
@@ -191,6 +297,24 @@ RELAY_DENIED = ServerReply(
     "<{recipient}>: this server does not relay for you",
     "The domain is neither local nor in `relay.domains`, and the client is not in `relay.networks`.",
     "RFC 5321 3.6.2",
+)
+MOVED = ServerReply(
+    551,
+    "5.1.6",
+    "User has moved; please try <{new}>",
+    "The user is in `local.moved`, and `local.moved_reply` says not to forward.",
+    "RFC 5321 3.4",
+)
+UNKNOWN_NAME = ServerReply(550, "5.1.1", "Nobody of that name here", "VRFY or EXPN found nothing.", "RFC 5321 3.5.3")
+SUBMISSION_DENIED = ServerReply(
+    550,
+    "5.7.1",
+    "This port takes mail of its own users only, and you are none",
+    "The listener has role submission, and the client is not in `relay.networks`.",
+    "RFC 6409 4.2",
+)
+AMBIGUOUS = ServerReply(
+    553, "5.1.4", "Ambiguous; give the whole address", "VRFY found several mailboxes.", "RFC 5321 3.5.1"
 )
 BARE_NEWLINE = ServerReply(
     550,
@@ -206,11 +330,14 @@ TOO_LARGE = ServerReply(
     "SIZE declares, or the content has, more than `limits.message_size`.",
     "RFC 1870 6",
 )
+HEADER_TOO_LARGE = ServerReply(
+    552, "5.3.4", "The header is too large", "The header has more than `limits.header_size` octets.", "RFC 5321 4.5.3"
+)
 NOT_ASCII = ServerReply(
     553,
     "5.6.7",
-    "An address must be ASCII here: SMTPUTF8 is not offered",
-    "A path in MAIL or RCPT holds octets above 127.",
+    "An address beyond ASCII needs the parameter SMTPUTF8 of MAIL",
+    "A path in MAIL or RCPT holds octets above 127, and SMTPUTF8 was not said.",
     "RFC 6531 3.5, RFC 5321 2.4",
 )
 SPOKE_EARLY = ServerReply(
@@ -224,11 +351,11 @@ OUT_OF_TURN = ServerReply(
     554,
     "5.5.0",
     "Wait for the reply to this command before you send more",
-    "Data stood behind HELO, EHLO or DATA, or was pipelined without EHLO; the connection is closed.",
+    "Data stood behind HELO, EHLO, LHLO or DATA, or was pipelined without EHLO; the connection is closed.",
     "RFC 2920 3.1",
 )
 NO_VALID_RECIPIENTS = ServerReply(
-    554, "5.5.1", "No valid recipients", "DATA came, but no RCPT was accepted.", "RFC 5321 3.3"
+    554, "5.5.1", "No valid recipients", "DATA or BDAT came, but no RCPT was accepted.", "RFC 5321 3.3"
 )
 TOO_MANY_HOPS = ServerReply(
     554,

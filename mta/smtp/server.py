@@ -1,7 +1,7 @@
 """
 One session of the SMTP server, without I/O (RFC 5321).
 
-Owns: the order of commands, the envelope under way, the verdict on the content, the counts of errors and junk.
+Owns: what each command does, and the questions that it becomes.
 Never: decides who may send to whom, stores content, waits, reads a clock: it asks (`Question`) and is answered.
 Fails: never, whatever the peer sends.
 
@@ -14,100 +14,73 @@ until `ServerSession.ended`, and `ServerSession.end_of_data` is the reply or the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
-from mta.envelope import Envelope
+from mta.address import Address
+from mta.envelope import Envelope, Recipient
 from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.commands import (
     NOT_IMPLEMENTED,
+    OBSOLETE,
     Hello,
     MailFrom,
     RcptTo,
+    read_bdat,
+    read_etrn,
+    read_expand,
     read_hello,
     read_mail,
     read_rcpt,
+    read_verify,
     split_command,
 )
+from mta.smtp.help import help_on
 from mta.smtp.incoming import Incoming
+from mta.smtp.questions import EndOfData, Question, StartChunk, StartData
 from mta.smtp.replies import ServerReply
-from mta.smtp.stages import MOVES, OUT_OF_ORDER, Stage
+from mta.smtp.stages import MOVES, Stage
+from mta.smtp.standing import Standing
 from mta.smtp.terms import Terms
 
+__all__ = ["EndOfData", "Question", "ServerSession", "StartChunk", "StartData"]
 
-@dataclass(frozen=True, slots=True)
-class StartData:
-    """DATA: the envelope is complete; is there a place for the content?"""
-
-    envelope: Envelope
-
-
-@dataclass(frozen=True, slots=True)
-class EndOfData:
-    """The content is complete and acceptable: commit it, then answer with `ServerSession.queued`."""
-
-    envelope: Envelope
+_HELLOS = frozenset((b"EHLO", b"HELO", b"LHLO"))
+# RFC 6531 3.3, 3.7.4.2: commands whose argument may go beyond ASCII.
+_INTERNATIONAL = frozenset((b"MAIL", b"RCPT", b"VRFY", b"EXPN"))
 
 
-Question = Hello | MailFrom | RcptTo | StartData | EndOfData
-
-
-class ServerSession:
+class ServerSession(Standing):
     """
     One session.
 
-    `trusted` clients may pipeline unasked and send any number of messages; with `normalize`, bare CR and LF in their
-    content become CRLF instead of being refused.
+    `trusted` clients may pipeline unasked, send any number of messages and ask who lives here; with `normalize`, bare
+    CR and LF in their content become CRLF instead of being refused. `unwanted` clients may only quit (RFC 7504).
     """
 
-    __slots__ = (
-        "_asked",
-        "_errors",
-        "_junk",
-        "_message",
-        "_messages",
-        "_normalize",
-        "_terms",
-        "_trusted",
-        "extended",
-        "helo",
-        "refusal",
-        "slow",
-        "stage",
-    )
+    __slots__ = ("_asked", "_commands", "_messages", "_normalize", "_trusted", "_unwanted")
 
-    def __init__(self, terms: Terms, trusted: bool = False, normalize: bool = False) -> None:
-        self._terms = terms
+    def __init__(self, terms: Terms, trusted: bool = False, normalize: bool = False, unwanted: bool = False) -> None:
+        super().__init__(terms)
+        self._commands = self._LMTP if terms.lmtp else self._SMTP
         self._trusted = trusted
         self._normalize = normalize
+        self._unwanted = unwanted
         self._asked: Question | None = None
-        self._message: Incoming | None = None
-        self._errors = self._junk = self._messages = 0
-        self.stage = Stage.CONNECTED
-        self.helo = ""
-        self.extended = False
-        # Of the reply given last: the refusal it was, if any, and whether the peer's errors call for a delay.
-        self.refusal: Reply | None = None
-        self.slow = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether the reply given last was the last one: close the connection behind it."""
-        return self.stage is Stage.CLOSED
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a message is under way, from MAIL until the reply to its end."""
-        return self._message is not None
+        self._messages = 0
 
     @property
     def protocol(self) -> str:
-        """The "with" keyword of the trace field (RFC 5321 4.4)."""
-        return "ESMTP" if self.extended else "SMTP"
+        """The "with" keyword of the trace field (RFC 5321 4.4, RFC 6531 4.3, RFC 3848)."""
+        keyword = "LMTP" if self._terms.lmtp else "ESMTP"
+        if self._message is not None and self._message.utf8:
+            return f"UTF8{keyword.removeprefix('E')}"
+        return keyword if self.extended else "SMTP"
 
     def greeting(self) -> bytes:
         """What the peer hears first."""
+        if self._unwanted:
+            return replies.REFUSED_GREETING.fill(hostname=self._terms.hostname).encode()
         return self._terms.greeting
 
     # Commands
@@ -118,37 +91,47 @@ class ServerSession:
 
         `line` comes without its CRLF; `more` says that the peer has sent bytes behind it already.
         """
-        self.refusal = None
-        self.slow = False
-        if self._errors >= self._terms.errors_hard:
+        self._begin()
+        if self._conduct.is_hopeless:
             return self._close(replies.TOO_MANY_ERRORS)
         split = split_command(line)
         if split is None:
             return self._refuse(replies.BAD_LINE)
         verb, argument = split
-        command = self._COMMANDS.get(verb)
+        command = self._commands.get(verb)
         # RFC 2920 3.1: HELO, EHLO and DATA end a group, and without EHLO there are no groups. Who does not keep to it
         # does not read our replies: a zombie, or a browser made to speak to us. DATA is no matter of trust.
         if more and (verb == b"DATA" or not self._trusted) and self._ends_group(verb):
             return self._close(replies.OUT_OF_TURN)
+        if self._unwanted and verb != b"QUIT":
+            return self._refuse(replies.REFUSED_CLIENT, hostname=self._terms.hostname)
         if command is None:
-            return self._refuse(replies.NOT_IMPLEMENTED if verb in NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND)
-        if not argument.isascii():
-            # RFC 6531 3.5 where it is an address; anywhere else it is an argument like any that is malformed.
-            addressed = verb in (b"MAIL", b"RCPT")
-            return self._refuse(replies.NOT_ASCII if addressed else replies.BAD_LINE)
-        return command(self, argument.decode("ascii"))
+            return self._refuse(self._why_not(verb))
+        try:
+            text = argument.decode("ascii")
+        except UnicodeDecodeError:
+            if verb not in _INTERNATIONAL:
+                return self._refuse(replies.BAD_LINE)
+            text = argument.decode("utf-8", "surrogateescape")  # no grammar accepts a lone surrogate
+        return command(self, text)
 
     def _ends_group(self, verb: bytes) -> bool:
         if verb == b"QUIT":
             return False  # nothing behind it is read
-        return not self.extended or verb in (b"EHLO", b"HELO", b"DATA")
+        return not self.extended or verb == b"DATA" or verb in _HELLOS
+
+    def _why_not(self, verb: bytes) -> ServerReply:
+        """What is said to a verb that is no command here."""
+        if verb in _HELLOS:
+            return replies.LMTP_HELLO if self._terms.lmtp else replies.NOT_LMTP
+        if verb in OBSOLETE:
+            return replies.OBSOLETE
+        return replies.NOT_IMPLEMENTED if verb in NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
 
     def line_too_long(self) -> bytes:
         """The reply to a command line of which only the excess is known."""
-        self.refusal = None
-        self.slow = False
-        if self._errors >= self._terms.errors_hard:
+        self._begin()
+        if self._conduct.is_hopeless:
             return self._close(replies.TOO_MANY_ERRORS)
         return self._refuse(replies.LINE_TOO_LONG)
 
@@ -163,7 +146,7 @@ class ServerSession:
         if isinstance(hello, Reply):
             return self._refuse_with(hello)
         if self.helo:
-            self._count_junk()
+            self._conduct.junk()
         return self._ask(hello)
 
     def _mail(self, argument: str) -> bytes | Question:
@@ -181,12 +164,14 @@ class ServerSession:
     def _rcpt(self, argument: str) -> bytes | Question:
         if (misplaced := self._misplaced(b"RCPT")) is not None:
             return misplaced
-        rcpt = read_rcpt(argument, self._terms.hostname)
+        message = self._current
+        rcpt = read_rcpt(argument, self._terms.hostname, self.extended, message.utf8)
         if isinstance(rcpt, Reply):
             return self._refuse_with(rcpt)
-        if rcpt.recipient in self._current:
+        if rcpt.recipient in message:
+            message.add_again()
             return replies.RECIPIENT_OK.wire
-        if self._current.is_full:
+        if message.is_full:
             return self._refuse(replies.TOO_MANY_RECIPIENTS)
         return self._ask(rcpt)
 
@@ -195,29 +180,65 @@ class ServerSession:
             return self._refuse(replies.BAD_SYNTAX, syntax="DATA")
         if (misplaced := self._misplaced(b"DATA")) is not None:
             return misplaced
+        if self._current.is_binary:
+            return self._refuse(replies.BINARY_NEEDS_BDAT)
         return self._ask(StartData(self._current.envelope))
+
+    def _bdat(self, argument: str) -> bytes | Question:
+        chunk = read_bdat(argument)
+        if chunk is None:
+            return self._close(replies.BAD_CHUNK)
+        # RFC 3030 2: a chunk that is refused is read all the same, and never taken for commands. It ends the
+        # transaction, so that what the client has pipelined behind it, another message even, finds its place.
+        misplaced = None if b"BDAT" in MOVES[self.stage] else self._out_of_order(b"BDAT").reply
+        if misplaced is not None:
+            self._message = Incoming.unwelcome(misplaced, self._terms)
+        self._current.begin_chunk(chunk)
+        self.stage = Stage.CHUNK
+        return StartChunk()
 
     def _rset(self, argument: str) -> bytes:
         if argument:
             return self._refuse(replies.BAD_SYNTAX, syntax="RSET")
-        self._count_junk()
+        self._conduct.junk()
         self._message = None
         self._move(b"RSET")
         return replies.OK.wire
 
     def _noop(self, _argument: str) -> bytes:
-        self._count_junk()
+        self._conduct.junk()
         return replies.OK.wire  # RFC 5321 4.1.1.9: an argument is ignored
 
-    def _help(self, _argument: str) -> bytes:
-        self._count_junk()
-        return replies.HELP.wire
+    def _help(self, argument: str) -> bytes:
+        self._conduct.junk()
+        return self._given(help_on(argument, self._terms.lmtp))
 
-    def _vrfy(self, argument: str) -> bytes:
-        if not argument:
-            return self._refuse(replies.BAD_SYNTAX, syntax="VRFY address")
-        self._count_junk()
-        return replies.CANNOT_VERIFY.wire
+    def _vrfy(self, argument: str) -> bytes | Question:
+        question = read_verify(argument)
+        if isinstance(question, Reply):
+            return self._refuse_with(question)
+        self._conduct.junk()
+        return self._ask(question) if self._trusted else replies.CANNOT_VERIFY.wire
+
+    def _expn(self, argument: str) -> bytes | Question:
+        if not self._trusted:
+            return self._refuse(replies.NOT_IMPLEMENTED)
+        question = read_expand(argument)
+        if isinstance(question, Reply):
+            return self._refuse_with(question)
+        self._conduct.junk()
+        return self._ask(question)
+
+    def _etrn(self, argument: str) -> bytes | Question:
+        if not self._terms.etrn:
+            return self._refuse(replies.NOT_IMPLEMENTED)
+        question = read_etrn(argument)
+        if isinstance(question, Reply):
+            return self._refuse_with(question)
+        if self.stage is not Stage.READY:  # RFC 1985 5.2: not within a transaction
+            return self._refuse(replies.NESTED_MAIL if self.helo else replies.HELLO_FIRST)
+        self._conduct.junk()
+        return self._ask(question)
 
     def _quit(self, argument: str) -> bytes:
         if argument:
@@ -226,17 +247,25 @@ class ServerSession:
         self._move(b"QUIT")
         return replies.GOODBYE.fill(hostname=self._terms.hostname).encode()
 
-    _COMMANDS: ClassVar[dict[bytes, Callable[[ServerSession, str], bytes | Question]]] = {
+    _SMTP: ClassVar[dict[bytes, Callable[[ServerSession, str], bytes | Question]]] = {
         b"HELO": _helo,
         b"EHLO": _ehlo,
         b"MAIL": _mail,
         b"RCPT": _rcpt,
         b"DATA": _data,
+        b"BDAT": _bdat,
         b"RSET": _rset,
         b"NOOP": _noop,
         b"HELP": _help,
         b"VRFY": _vrfy,
+        b"EXPN": _expn,
+        b"ETRN": _etrn,
         b"QUIT": _quit,
+    }
+    # RFC 2033 4.1: LHLO is EHLO by another name, and there is neither of the others.
+    _LMTP: ClassVar[dict[bytes, Callable[[ServerSession, str], bytes | Question]]] = {
+        b"LHLO": _ehlo,
+        **{verb: command for verb, command in _SMTP.items() if verb not in (b"HELO", b"EHLO", b"ETRN")},
     }
 
     # Answers
@@ -245,59 +274,78 @@ class ServerSession:
         self._asked = question
         return question
 
-    def answered(self, refusal: Reply | None) -> bytes:
-        """The reply to the command that the open question came from; `refusal` None says yes to it."""
+    def answered(self, reply: Reply | None, instead: tuple[Address, ...] = (), expanded: bool = False) -> bytes:
+        """
+        The reply to the command that the open question came from.
+
+        `reply` None says yes to it, a positive one does so in words of its own, any other is its refusal. Of `RcptTo`,
+        `instead` are the addresses that take the recipient's place, `expanded` as in `mta.policy.verdict.Verdict`.
+        """
         asked, self._asked = self._asked, None
-        if refusal is not None:
+        if reply is not None and not reply.is_positive:
             if isinstance(asked, EndOfData):
-                self._finish()
-            return self._refuse_with(refusal)
+                return self._conclude(reply)
+            return self._refuse_with(reply)
         match asked:
-            case RcptTo(recipient):
-                self._current.add(recipient)
+            case RcptTo():
+                self._current.add(asked, instead, expanded)
                 self._move(b"RCPT")
-                return replies.RECIPIENT_OK.wire
-            case MailFrom(sender, _, body):
-                self._message = Incoming(sender, body, self._terms, self._normalize)
+                wire = replies.RECIPIENT_OK.wire
+            case MailFrom():
+                self._message = Incoming(asked, self._terms, self._normalize)
                 self._move(b"MAIL")
-                return replies.SENDER_OK.wire
+                wire = replies.SENDER_OK.wire
             case StartData():
                 self._move(b"DATA")
-                return replies.START_DATA.wire
+                wire = replies.START_DATA.wire
             case Hello(name, extended):
                 # RFC 5321 4.1.4: a hello resets the session as RSET does.
                 self._message = None
                 self.helo, self.extended = name, extended
                 self._move(b"EHLO")
-                return self._terms.ehlo if extended else self._terms.helo
-        raise AssertionError(f"{asked!r} can't be answered with yes")
+                terms = self._terms
+                wire = (terms.ehlo_trusted if self._trusted else terms.ehlo) if extended else terms.helo
+            case _:
+                assert reply is not None, f"{asked!r} can't be answered with yes"
+                wire = b""
+        return wire if reply is None else reply.encode()
 
     def queued(self, queue_id: str) -> bytes:
         """The answer to `EndOfData` once the message is durable: its reply."""
         self._asked = None
-        self._finish()
-        # As Postfix does it: the limits on errors and junk are for clients that never deliver anything.
-        self._errors = self._junk = 0
+        self._conduct.forgive()
         self._messages += 1
-        return replies.QUEUED.fill(queue_id=queue_id).encode()
+        return self._conclude(replies.QUEUED.fill(queue_id=queue_id))
 
-    def failed(self) -> bytes:
+    def failed(self, reply: Reply = replies.FAULT.reply) -> bytes:
         """The reply to a command that a fault of ours kept from being carried out; the session goes on without mail."""
         self._asked = None
+        if self.stage in (Stage.DATA, Stage.CHUNK) and self._message is not None:
+            return self._conclude(reply)
         self._message = None
         if self.stage not in (Stage.CONNECTED, Stage.CLOSED):
             self.stage = Stage.READY
-        return self._refuse(replies.FAULT)
+        return self._refuse_with(reply)
 
     # Content
 
     def content(self, data: bytes) -> bytes:
-        """The octets to store out of `data`, which came behind the reply to DATA; none where all will be refused."""
+        """The octets to store out of `data`, that follow DATA or BDAT; none where all will be refused."""
         return self._current.feed(data)
 
     @property
+    def envelope(self) -> Envelope:
+        """The envelope of the message under way."""
+        return self._current.envelope
+
+    @property
+    def expanded(self) -> tuple[Recipient, ...]:
+        """Of the message under way, the recipients as `mta.entry.Entry.expanded` has them."""
+        return self._current.expanded
+
+    @property
     def ended(self) -> bool:
-        """Whether the end of the data was seen; `rest` has the bytes behind it."""
+        """Whether the end of the data, or of the chunk, was seen; `rest` has the bytes behind it."""
         return self._current.decoder.finished
 
     @property
@@ -309,68 +357,32 @@ class ServerSession:
         """Whether the message under way will be refused, so that nothing of it needs to be kept."""
         return self._current.is_condemned
 
-    def spoil(self) -> None:
-        """Note a fault of ours while content arrives: it is read to its end, and the reply will be 451."""
-        self._current.spoil()
+    def spoil(self, reply: Reply = replies.FAULT.reply) -> None:
+        """Note a fault of ours while content arrives: it is read to its end, and answered with `reply` then."""
+        self._current.condemn(reply)
 
-    def end_of_data(self, hops: int) -> bytes | EndOfData:
-        """The reply that refuses the content for what it is, or the question that commits it; `hops` in its header."""
-        self.refusal = None
-        self.slow = False
-        refusal = self._current.verdict(hops)
+    def end_of_data(self, hops: int, header_too_large: bool = False) -> bytes | EndOfData:
+        """
+        The reply to what has `ended`, or the question that commits the message; `hops` in its header.
+
+        Behind a chunk that is good but not the last the message goes on: it is `in_transaction` still.
+        """
+        self._begin()
+        message = self._current
+        refusal = message.verdict(hops, header_too_large)
         if refusal is not None:
-            self._finish()
-            return self._refuse_with(refusal)
-        question = EndOfData(self._current.envelope)
+            return self._conclude(refusal)
+        if not message.is_complete:
+            self._move(b"+")
+            return replies.CHUNK_OK.fill(size=str(message.chunk_size)).encode()
+        question = EndOfData(message.envelope)
         self._asked = question
         return question
 
-    def _finish(self) -> None:
+    def _conclude(self, reply: Reply) -> bytes:
+        """End the transaction; RFC 2033 4.2: in LMTP there is a reply for each RCPT that was accepted, in order."""
+        message = self._current
         self._message = None
-        self._move(b".")
-
-    # State
-
-    @property
-    def _current(self) -> Incoming:
-        message = self._message
-        assert message is not None
-        return message
-
-    def _move(self, verb: bytes) -> None:
-        self.stage = MOVES[self.stage][verb]
-
-    def _misplaced(self, verb: bytes) -> bytes | None:
-        if verb in MOVES[self.stage]:
-            return None
-        return self._refuse(OUT_OF_ORDER[self.stage, verb])
-
-    def _count_junk(self) -> None:
-        """Commands that lead to no mail are free up to a number, then each is an error (as Postfix counts them)."""
-        self._junk += 1
-        if self._junk > self._terms.junk_commands:
-            self._count_error()
-
-    def _count_error(self) -> None:
-        self._errors += 1
-        self.slow = self._errors > self._terms.errors_soft
-
-    def _refuse(self, reply: ServerReply, **fields: str) -> bytes:
-        return self._refuse_with(reply.fill(**fields) if fields else reply.reply)
-
-    def _refuse_with(self, reply: Reply) -> bytes:
-        self.refusal = reply
-        # A 4xx is no fault of the client: a list that meets 452 behind its thousandth recipient goes on (RFC 5321
-        # 4.5.3.1.10) and must not be cut off for it.
-        if reply.is_permanent:
-            self._count_error()
-        if reply.code == 421:
-            self._message = None
-            self.stage = Stage.CLOSED
-        return reply.encode()
-
-    def _close(self, reply: ServerReply) -> bytes:
-        wire = self._refuse_with(reply.fill(hostname=self._terms.hostname))
-        self._message = None
-        self.stage = Stage.CLOSED
-        return wire
+        self.stage = Stage.READY if self.helo else Stage.CONNECTED
+        wire = self._given(reply)
+        return wire * message.accepted if self._terms.lmtp and message.accepted and message.is_complete else wire

@@ -20,21 +20,26 @@ class Stage(Enum):
     MAIL = "mail"  # the sender is known
     RCPT = "rcpt"  # and at least one recipient
     DATA = "data"  # content arrives
+    CHUNK = "chunk"  # a part of the content arrives
+    CHUNKS = "chunks"  # and another part is to follow
     CLOSED = "closed"  # the last reply was given
 
 
-_HELLO = {b"HELO": Stage.READY, b"EHLO": Stage.READY}
+_HELLO = {b"HELO": Stage.READY, b"EHLO": Stage.READY, b"LHLO": Stage.READY}
 _ANYTIME = {**_HELLO, b"RSET": Stage.READY}
 _QUIT = {b"QUIT": Stage.CLOSED}
 
 # What is not here is a 503 that changes nothing; commands that never move anything are not here either. "." is the end
-# of the data.
+# of the data, "+" that of a chunk which is not the last.
 MOVES: dict[Stage, dict[bytes, Stage]] = {
     Stage.CONNECTED: {**_HELLO, b"RSET": Stage.CONNECTED, **_QUIT},
     Stage.READY: {**_ANYTIME, b"MAIL": Stage.MAIL, **_QUIT},
     Stage.MAIL: {**_ANYTIME, b"RCPT": Stage.RCPT, **_QUIT},
-    Stage.RCPT: {**_ANYTIME, b"RCPT": Stage.RCPT, b"DATA": Stage.DATA, **_QUIT},
+    Stage.RCPT: {**_ANYTIME, b"RCPT": Stage.RCPT, b"DATA": Stage.DATA, b"BDAT": Stage.CHUNK, **_QUIT},
     Stage.DATA: {b".": Stage.READY},
+    Stage.CHUNK: {b"+": Stage.CHUNKS, b".": Stage.READY},
+    # RFC 3030 2: DATA can't follow BDAT; RFC 5321 4.1.4 has the recipients before the content.
+    Stage.CHUNKS: {**_ANYTIME, b"BDAT": Stage.CHUNK, **_QUIT},
     Stage.CLOSED: {},
 }
 
@@ -42,9 +47,15 @@ OUT_OF_ORDER = {
     (Stage.CONNECTED, b"MAIL"): replies.HELLO_FIRST,
     (Stage.CONNECTED, b"RCPT"): replies.HELLO_FIRST,
     (Stage.CONNECTED, b"DATA"): replies.HELLO_FIRST,
+    (Stage.CONNECTED, b"BDAT"): replies.HELLO_FIRST,
     (Stage.READY, b"RCPT"): replies.MAIL_FIRST,
     (Stage.READY, b"DATA"): replies.MAIL_FIRST,
+    (Stage.READY, b"BDAT"): replies.MAIL_FIRST,
     (Stage.MAIL, b"MAIL"): replies.NESTED_MAIL,
     (Stage.RCPT, b"MAIL"): replies.NESTED_MAIL,
     (Stage.MAIL, b"DATA"): replies.NO_VALID_RECIPIENTS,
+    (Stage.MAIL, b"BDAT"): replies.NO_VALID_RECIPIENTS,
+    (Stage.CHUNKS, b"MAIL"): replies.CHUNKS_UNDER_WAY,
+    (Stage.CHUNKS, b"RCPT"): replies.CHUNKS_UNDER_WAY,
+    (Stage.CHUNKS, b"DATA"): replies.CHUNKS_UNDER_WAY,
 }

@@ -19,7 +19,8 @@ class Terms:
     """
     `message_size` and `text_line` are octets, all others are counts, as in `mta.policy.limits.ServerLimits`.
 
-    `greeting`, `helo` and `ehlo` are replies ready for the wire.
+    `lmtp` where the listener speaks LMTP (RFC 2033), `etrn` where ETRN is offered. `greeting`, `helo`, `ehlo` and
+    `ehlo_trusted`, of clients that may relay, are replies ready for the wire.
     """
 
     hostname: str
@@ -31,12 +32,21 @@ class Terms:
     errors_soft: int
     errors_hard: int
     junk_commands: int
+    lmtp: bool = False
+    etrn: bool = False
     greeting: bytes = field(init=False)
     helo: bytes = field(init=False)
     ehlo: bytes = field(init=False)
+    ehlo_trusted: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        ehlo = Reply(replies.HELLO.code, (self.hostname, *keywords(self.message_size)))
-        object.__setattr__(self, "greeting", replies.GREETING.fill(hostname=self.hostname).encode())
+        greeting = replies.GREETING_LMTP if self.lmtp else replies.GREETING
+        object.__setattr__(self, "greeting", greeting.fill(hostname=self.hostname).encode())
         object.__setattr__(self, "helo", replies.HELLO.fill(hostname=self.hostname).encode())
-        object.__setattr__(self, "ehlo", ehlo.encode())
+        object.__setattr__(self, "ehlo", self._hello(self.messages_per_session, expands=False))
+        # They may send any number of messages, so MAILMAX would be a lie.
+        object.__setattr__(self, "ehlo_trusted", self._hello(None, expands=True))
+
+    def _hello(self, messages: int | None, expands: bool) -> bytes:
+        offered = keywords(self.message_size, self.recipients, messages, expands=expands, etrn=self.etrn)
+        return Reply(replies.HELLO.code, (self.hostname, *offered)).encode()

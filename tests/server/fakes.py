@@ -17,8 +17,10 @@ from mta.entry import Entry, QueuedRecipient
 from mta.envelope import Envelope, Origin
 from mta.interfaces import IQueue, IReceiving, ISpool
 from mta.policy.clients import Networks
+from mta.policy.directory import Directory
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
+from mta.selection import Selection
 from mta.server.factory import ServerFactory
 from mta.server.protocol import ServerProtocol
 from tests.policy.limits import limits_for_tests
@@ -65,8 +67,11 @@ class FakeReceiving:
             envelope.sender,
             len(self.data),
             envelope.body,
-            [QueuedRecipient(recipient.address) for recipient in envelope.recipients],
+            [QueuedRecipient(to.address, notify=to.notify, orcpt=to.orcpt) for to in envelope.recipients],
             self.data,
+            envelope.utf8,
+            envelope.ret,
+            envelope.envid,
         )
         committed = (entry, origin, claim)
         if not self._spool.slow:
@@ -82,7 +87,7 @@ class FakeReceiving:
 
 class FakeSpool:
     """
-    A spool of which only `receive` is there.
+    A spool of which only `receive` and `retry` are there; `retry` answers with `due`.
 
     `full`: each write waits until `make_room`. `slow`: each commit waits until `finish`. `writing`, `committing`: what
     a write raises, what a commit fails with.
@@ -97,6 +102,12 @@ class FakeSpool:
         self.waiting: list[tuple[Deferred[Entry], tuple[Entry, Origin, bool]]] = []
         self.writing: Exception | None = None
         self.committing: Exception | None = None
+        self.due: Deferred[list[tuple[int, str]]] = succeed([(1, "a@b.test")])
+        self.retried: list[Selection] = []
+
+    def retry(self, selection: Selection, by: str, now: float) -> Deferred[list[tuple[int, str]]]:  # noqa: ARG002
+        self.retried.append(selection)
+        return self.due
 
     def receive(self, message: int) -> FakeReceiving:
         receiving = FakeReceiving(self, message)
@@ -135,6 +146,7 @@ class FakeQueue:
 
     def __init__(self) -> None:
         self.last = 0
+        self.woken = 0
         self.room = True
         self.taken: list[tuple[int, bool]] = []
         self.fault: Exception | None = None
@@ -155,7 +167,7 @@ class FakeQueue:
         raise NotImplementedError
 
     def due_changed(self) -> None:
-        raise NotImplementedError
+        self.woken += 1
 
 
 class Wire(StringTransport):
@@ -230,11 +242,9 @@ class Site:
             "listener": "relay",
             "role": "mx",
             "policy": RelayPolicy(
+                Directory(domains=["local.test"], users=["alice", "bob"], hostname=HOSTNAME),
                 networks=["10.0.0.0/8"],
                 relay_domains=[],
-                local_domains=["local.test"],
-                local_users=["alice", "bob"],
-                hostname=HOSTNAME,
             ),
             "limits": self.limits,
             "connections": self.connections,

@@ -6,6 +6,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.policy.limits import Connections
+from mta.server.transcript import Transcript
 from tests.policy.limits import limits_for_tests
 from tests.server.fakes import HOSTNAME, TRUSTED, Client, Site
 
@@ -130,7 +131,31 @@ class ErrorTests(SynchronousTestCase):
             heard += client.heard()
         self.assertEqual(b"421 4.7.0", heard[-heard[::-1].index(b"\n", 1) :][:9])
         self.assertFalse(client.open)
-        self.assertEqual(["command-refused"] * 20 + ["connection-closed"], site.kinds)
+        self.assertEqual(["command-refused"] * 20 + ["connection-closed", "session-transcript"], site.kinds)
+
+    def test_transcript(self) -> None:
+        """Who is sent away for errors leaves the last thirty lines in the log, without what may be secret."""
+        site = Site(limits_for_tests(error_delay=0.0))
+        client = site.hello()
+        client.say(b"AUTH LOGIN\r\n")
+        client.say(b"c2VjcmV0\r\n")
+        client.say(b"WHAT\xff|\t\r\n")
+        client.say(b"X" * 2000 + b"\r\n")
+        client.say(b"NOOP\r\n" * 6 + b"WHAT\r\n" * 16 + b"NOOP\r\n")
+        self.assertFalse(client.open)
+        lines = site.log[-1][1]["lines"]
+        self.assertEqual(30, lines.count("C: ") + lines.count("S: "))
+        self.assertLess(len(lines), 8192)
+        self.assertTrue(lines.isascii())
+        self.assertIn("C: WHAT | S: 500 5.5.1 ", lines)
+        self.assertTrue(lines.rpartition(" | ")[2].startswith("S: 421 4.7.0 "))
+
+    def test_transcript_keeps_no_secrets(self) -> None:
+        """Of AUTH and the line behind it nothing is kept, and a line of controls can't forge another."""
+        transcript = Transcript()
+        for line in (b"AUTH PLAIN c2VjcmV0", b"c2VjcmV0", b"WHAT\xff\t"):
+            transcript.said(line)
+        self.assertEqual("C: ... | C: ... | C: WHAT\\xff\\t", str(transcript))
 
     def test_lost_while_delayed(self) -> None:
         """A client that goes while its error waits leaves no timer behind."""

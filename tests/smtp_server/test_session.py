@@ -13,7 +13,8 @@ from mta.address import Address
 from mta.envelope import Body, Envelope, Recipient
 from mta.reply import Reply
 from mta.smtp.commands import Hello, MailFrom, RcptTo
-from mta.smtp.server import EndOfData, ServerSession, StartData
+from mta.smtp.questions import EndOfData, StartChunk, StartData
+from mta.smtp.server import ServerSession
 from mta.smtp.stages import Stage
 from mta.smtp.terms import Terms
 
@@ -43,6 +44,8 @@ class Peer:
         if isinstance(answer, bytes):
             return answer
         refusal = None
+        if isinstance(answer, StartChunk):
+            raise AssertionError("use `chunk` for BDAT")
         if isinstance(answer, RcptTo) and answer.recipient.local == "nobody":
             refusal = Reply(550, ("no",), "5.1.1")
         return self.session.answered(refusal)
@@ -115,10 +118,36 @@ COMMANDS = [
     ((), b"MAIL FROM:<a@b.test> SIZE=1k", "501 5.5.4"),
     ((), b"MAIL FROM:<a@b.test> SIZE=-1", "501 5.5.4"),
     ((), b"MAIL FROM:<a@b.test> SIZE=1 SIZE=1", "501 5.5.4"),
-    ((), b"MAIL FROM:<a@b.test> BODY=BINARYMIME", "501 5.5.4"),
+    ((), b"MAIL FROM:<a@b.test> BODY=BINARYMIME", "250 2.1.0"),
+    ((), b"MAIL FROM:<a@b.test> BODY=9BIT", "501 5.5.4"),
     ((), b"MAIL FROM:<a@b.test> BODY", "501 5.5.4"),
-    ((), b"MAIL FROM:<a@b.test> RET=HDRS", "555 5.5.4"),
-    ((), b"MAIL FROM:<a@b.test> SMTPUTF8", "555 5.5.4"),
+    ((), b"MAIL FROM:<a@b.test> AUTH=<>", "555 5.5.4"),
+    # RFC 3461 4.3, 4.4
+    ((), b"MAIL FROM:<a@b.test> RET=HDRS", "250 2.1.0"),
+    ((), b"MAIL FROM:<a@b.test> ret=full envid=QQ314159", "250 2.1.0"),
+    ((), b"MAIL FROM:<a@b.test> RET=ALL", "501 5.5.4"),
+    ((), b"MAIL FROM:<a@b.test> RET", "501 5.5.4"),
+    ((), b"MAIL FROM:<a@b.test> RET=FULL RET=FULL", "501 5.5.4"),
+    ((), b"MAIL FROM:<a@b.test> ENVID=a+2Bb", "250 2.1.0"),
+    ((), b"MAIL FROM:<a@b.test> ENVID=" + b"x" * 100, "250 2.1.0"),
+    ((), b"MAIL FROM:<a@b.test> ENVID=" + b"x" * 101, "501 5.5.4"),
+    ((), b"MAIL FROM:<a@b.test> ENVID=a+2b", "501 5.5.4"),
+    ((), b"MAIL FROM:<a@b.test> ENVID=a+0Db", "501 5.5.4"),
+    ((), b"MAIL FROM:<a@b.test> ENVID", "501 5.5.4"),
+    # RFC 6531 3.4, 3.5
+    ((), b"MAIL FROM:<a@b.test> SMTPUTF8", "250 2.1.0"),
+    ((), b"MAIL FROM:<\xc3\xa9@b.test> SMTPUTF8", "250 2.1.0"),
+    ((), b"MAIL FROM:<a@b\xc3\xbc.test> BODY=8BITMIME smtputf8", "250 2.1.0"),
+    ((), b"MAIL FROM:<a@b.test> SMTPUTF8=yes", "501 5.5.4"),
+    ((), b"MAIL FROM:<a@b.test> SMTPUTF8 SMTPUTF8", "501 5.5.4"),
+    ((), b"MAIL FROM:<\xff@b.test> SMTPUTF8", "501 5.1.7"),
+    ((), b"MAIL FROM:<a@\xe2\x98\x83.net> SMTPUTF8", "501 5.1.7"),
+    ((), b"MAIL FROM:<SMTPUTF8\xc3\xa9@b.test>", "553 5.6.7"),
+    ((), b"MAIL FROM:<a@b.test> SMTPUTF8 \xc3\xa9", "501 5.5.4"),
+    ((b"MAIL FROM:<> SMTPUTF8",), b"RCPT TO:<\xc3\xa9@d.test>", "250 2.1.5"),
+    ((b"MAIL FROM:<> SMTPUTF8",), b"RCPT TO:<\xff@d.test>", "501 5.1.3"),
+    (IN_MAIL, b"RCPT TO:<\xc3\xa9@d.test>", "553 5.6.7"),
+    (IN_MAIL, b"RCPT TO:<c@d\xc3\xbc.test>", "553 5.6.7"),
     ((), b"MAIL FROM:<a@b.test> =1", "501 5.5.4"),
     ((), b"MAIL FROM:<a@b.test> X=a=b", "501 5.5.4"),
     (IN_MAIL, b"MAIL FROM:<a@b.test>", "503 5.5.1"),
@@ -136,7 +165,25 @@ COMMANDS = [
     (IN_MAIL, b"RCPT TO:<c>", "501 5.1.3"),
     (IN_MAIL, b"RCPT TO:c@d.test", "501 5.1.3"),
     (IN_MAIL, b"RCPT FROM:<c@d.test>", "501 5.5.4"),
-    (IN_MAIL, b"RCPT TO:<c@d.test> NOTIFY=NEVER", "555 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> SIZE=1", "555 5.5.4"),
+    # RFC 3461 4.1, 4.2
+    (IN_MAIL, b"RCPT TO:<c@d.test> NOTIFY=NEVER", "250 2.1.5"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> notify=success,Failure,DELAY", "250 2.1.5"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> NOTIFY=NEVER,DELAY", "501 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> NOTIFY=DELAY,DELAY", "501 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> NOTIFY=DELAY,", "501 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> NOTIFY", "501 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> NOTIFY=DELAY NOTIFY=DELAY", "501 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> ORCPT=rfc822;c+2Bd@d.test", "250 2.1.5"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> ORCPT=utf-8;\\x{E9}@d.test", "250 2.1.5"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> ORCPT=utf-8;\xc3\xa9@d.test", "553 5.6.7"),
+    ((b"MAIL FROM:<> SMTPUTF8",), b"RCPT TO:<c@d.test> ORCPT=utf-8;\xc3\xa9@d.test", "250 2.1.5"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> ORCPT=c@d.test", "501 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> ORCPT=rfc822;", "501 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> ORCPT=;c@d.test", "501 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> ORCPT=rfc822;c+0A@d.test", "501 5.5.4"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> ORCPT=rfc822;" + b"x" * 493, "250 2.1.5"),
+    (IN_MAIL, b"RCPT TO:<c@d.test> ORCPT=rfc822;" + b"x" * 494, "501 5.5.4"),
     (IN_MAIL, b"RCPT TO:<c@d.test> ?", "501 5.5.4"),
     (IN_MAIL, b"RCPT TO:<\xff@d.test>", "553 5.6.7"),
     ((), b"RCPT TO:<c@d.test>", "503 5.5.1"),
@@ -151,22 +198,34 @@ COMMANDS = [
     ((), b"RSET x", "501 5.5.4"),
     (IN_RCPT, b"NOOP", "250 2.0.0"),
     ((), b"NOOP ignored words", "250 2.0.0"),
-    ((), b"HELP", "214 2.0.0"),
-    ((), b"HELP MAIL", "214 2.0.0"),
+    ((), b"HELP", "214-2.0.0 Commands:\r\n214-2.0.0 EHLO HELO MAIL "),
+    ((), b"HELP mail", "214-2.0.0 Syntax: MAIL FROM:<address> "),
+    ((), b"HELP LHLO", "504 5.5.4"),
     (IN_RCPT, b"VRFY alice", "252 2.0.0"),
     ((), b"VRFY", "501 5.5.4"),
-    ((), b"VRFY \xe9", "500 5.5.2"),
+    ((), b"VRFY \xe9", "553 5.6.7"),  # RFC 6531 3.7.4.2
+    ((), b"VRFY \xc3\xa9", "553 5.6.7"),
+    ((), b"VRFY \xc3\xa9 SMTPUTF8", "252 2.0.0"),
+    ((), b"VRFY SMTPUTF8", "252 2.0.0"),
+    ((), b"NOOP \xe9", "500 5.5.2"),
     ((), b"QUIT", "221 2.0.0"),
     ((), b"QUIT now", "501 5.5.4"),
     ((), b"QUIT ", "221 2.0.0"),
     # RFC 5321 4.2.4: 502 for what is known but not offered, 500 for what is not known
     ((), b"EXPN list", "502 5.5.1"),
-    ((), b"TURN", "502 5.5.1"),
-    ((), b"SEND FROM:<a@b.test>", "502 5.5.1"),
+    ((), b"ETRN example.org", "502 5.5.1"),
+    # RFC 5321 F.1, F.6
+    ((), b"TURN", "502 5.5.1 Command obsolete"),
+    ((), b"SEND FROM:<a@b.test>", "502 5.5.1 Command obsolete"),
+    ((), b"SOML FROM:<a@b.test>", "502 5.5.1 Command obsolete"),
+    ((), b"SAML FROM:<a@b.test>", "502 5.5.1 Command obsolete"),
     ((), b"STARTTLS", "502 5.5.1"),
     ((), b"AUTH PLAIN AGEAYg==", "502 5.5.1"),
-    ((), b"BDAT 10 LAST", "502 5.5.1"),
-    ((), b"LHLO x", "502 5.5.1"),
+    ((), b"BDAT", "501 5.5.4"),
+    ((), b"BDAT ten", "501 5.5.4"),
+    ((), b"BDAT -1", "501 5.5.4"),
+    ((), b"BDAT 10 FIRST", "501 5.5.4"),
+    ((), b"LHLO x", "500 5.5.1 This is SMTP"),  # RFC 2033 4.1
     ((), b"GET / HTTP/1.1", "500 5.5.1"),
     ((), b"MAILFROM:<a@b.test>", "500 5.5.2"),
     ((), b"", "500 5.5.2"),
@@ -187,7 +246,6 @@ WITHOUT_EHLO = [
     (b"NOOP", "250 2.0.0"),
     (b"RSET", "250 2.0.0"),
     (b"VRFY a", "252 2.0.0"),
-    (b"HELP", "214 2.0.0"),
     (b"QUIT", "221 2.0.0"),
 ]
 
@@ -210,6 +268,7 @@ class CommandTests(SynchronousTestCase):
         for line, codes in (
             (b"MAIL FROM:<a@b.test>", "250 2.1.0"),
             (b"MAIL FROM:<a@b.test> SIZE=1", "555 5.5.4"),
+            (b"MAIL FROM:<\xc3\xa9@b.test> SMTPUTF8", "555 5.5.4"),
             (b"MAIL FROM:<a@b.test> S!ZE", "501 5.5.4"),
         ):
             peer = Peer()
@@ -219,10 +278,17 @@ class CommandTests(SynchronousTestCase):
     def test_ehlo_reply(self) -> None:
         """EHLO lists the extensions without enhanced codes (RFC 2034 4)."""
         self.assertEqual(
-            b"250-mx.example.org\r\n250-PIPELINING\r\n250-SIZE 10000\r\n250-8BITMIME\r\n"
-            b"250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
+            b"250-mx.example.org\r\n250-PIPELINING\r\n250-SIZE 10000\r\n250-8BITMIME\r\n250-BINARYMIME\r\n"
+            b"250-CHUNKING\r\n250-SMTPUTF8\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n"
+            b"250-LIMITS MAILMAX=2 RCPTMAX=3\r\n250 HELP\r\n",
             Peer().say(b"EHLO x"),
         )
+
+    def test_ehlo_reply_to_trusted(self) -> None:
+        """Trusted clients have no MAILMAX (RFC 9422 3), and are offered VRFY and EXPN (RFC 5321 3.5.2)."""
+        lines = Peer(trusted=True).say(b"EHLO x").decode().split("\r\n")
+        self.assertIn("250-LIMITS RCPTMAX=3", lines)
+        self.assertEqual(["250-VRFY", "250-EXPN"], lines[3:5])
 
     def test_questions(self) -> None:
         """What the session asks holds the command's values."""
@@ -451,10 +517,12 @@ class FuzzTests(unittest.TestCase):
                 break
             if peer.session.stage is Stage.DATA:
                 reply = peer.send(line + b"\r\n.\r\n")
+            elif line[:4].upper() == b"BDAT":
+                continue  # test_bdat.py
             else:
                 reply = peer.say(line, more)
             *first, last, end = reply.split(b"\r\n")
             self.assertEqual(b"", end)
             self.assertRegex(last, rb"^[2-5][0-9][0-9] [ -~]+$")
             for part in first:
-                self.assertRegex(part, rb"^250-[ -~]+$")
+                self.assertRegex(part, rb"^2[15][04]-[ -~]+$")

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address, parse_address
-from mta.admin import completion
-from mta.admin.completion import Completion
+from mta.message import completion
+from mta.message.completion import Completion
 
 SENDER = parse_address("alice@example.org")
 DATE = b"Date: Mon, 23 Nov 2026 04:30:00 +0000\r\n"

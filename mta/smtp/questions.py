@@ -1,0 +1,40 @@
+"""
+What a session asks of its caller.
+
+Owns: the questions that are no command of themselves; those that are stand in `mta/smtp/commands.py`.
+Never: answers one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mta.envelope import Envelope
+from mta.smtp.commands import Etrn, Expand, Hello, MailFrom, RcptTo, Verify
+
+
+@dataclass(frozen=True, slots=True)
+class StartData:
+    """DATA: the envelope is complete; is there a place for the content?"""
+
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class StartChunk:
+    """
+    BDAT: a chunk follows, welcome or not; hand over content until `ServerSession.ended`, and then ask for the reply.
+
+    There is nothing to answer. The place for the content is to be made with the first chunk, unless the message is
+    `ServerSession.condemned`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfData:
+    """The content is complete and acceptable: commit it, then answer with `ServerSession.queued`."""
+
+    envelope: Envelope
+
+
+Question = Hello | MailFrom | RcptTo | Verify | Expand | Etrn | StartData | StartChunk | EndOfData
