@@ -12,6 +12,7 @@ import ipaddress
 import random
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, zip_longest
+from typing import Literal
 
 from twisted.internet.defer import gatherResults
 
@@ -19,6 +20,8 @@ from mta.destination import Host
 from mta.interfaces import IResolver
 from mta.lookup import Answer, Status
 from mta.outcome import Deferral, Phase, Scope
+
+Preference = Literal["any", "ipv4", "ipv6"]
 
 # A host with many addresses gets a fair trial, and not our whole afternoon (Postfix: smtp_mx_address_limit 5).
 ADDRESSES_PER_HOST = 5
@@ -38,8 +41,14 @@ def balanced(first: list[str], second: list[str], limit: int) -> list[str]:
     return [address for address in turns if address is not None][:limit]
 
 
-async def addresses_of(host: Host, resolver: IResolver, rng: random.Random) -> list[str] | Deferral:
-    """The addresses of `host` to try, at least one, or why there is none."""
+async def addresses_of(
+    host: Host, resolver: IResolver, rng: random.Random, preference: Preference = "any"
+) -> list[str] | Deferral:
+    """
+    The addresses of `host` to try, at least one, or why there is none.
+
+    The families take turns; which of them begins is `preference`, or chance.
+    """
     literal = _as_address(host.name)
     if literal is not None:
         return [literal]
@@ -47,7 +56,10 @@ async def addresses_of(host: Host, resolver: IResolver, rng: random.Random) -> l
     families = [_addresses_in(answer) for answer in answers]
     for family in families:
         rng.shuffle(family)
-    rng.shuffle(families)
+    if preference == "any":
+        rng.shuffle(families)
+    elif preference == "ipv6":
+        families.reverse()
     found = balanced(families[0], families[1], ADDRESSES_PER_HOST)
     return found or _nowhere(host, answers)
 

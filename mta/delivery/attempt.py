@@ -8,12 +8,13 @@ Never: connects, waits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mta.address import Address
 from mta.entry import Delivery
-from mta.outcome import Deferral, Outcome, Phase, Scope
-from mta.smtp.client import TransactionDone
-from mta.smtp.transaction import Transaction
+from mta.envelope import Envelope
+from mta.outcome import Deferral, Failure, Outcome, Phase, Scope
+from mta.smtp.client_events import TransactionDone
 
 # Sessions of one attempt that got past EHLO (Postfix: smtp_mx_session_limit).
 MAX_SESSIONS = 2
@@ -25,11 +26,16 @@ _DISTANCE = {Phase.DNS: 1, Phase.CONNECT: 2, Phase.GREETING: 3, Phase.HELLO: 4}
 
 
 class Attempt:
-    """One attempt. `is_over` once all recipients are decided or enough hosts were tried."""
+    """
+    One attempt. `is_over` once all recipients are decided or enough hosts were tried.
+
+    `undecided` are those that a host should still be asked about: nobody has spoken of them, or a host left them for
+    another transaction.
+    """
 
     def __init__(self, delivery: Delivery) -> None:
+        self.undecided = delivery.recipients
         self._delivery = delivery
-        self._undecided = delivery.recipients
         self._outcomes: dict[Address, Outcome] = {}
         self._trouble: Deferral | None = None
         self._addresses = 0
@@ -37,35 +43,53 @@ class Attempt:
 
     @property
     def is_over(self) -> bool:
-        return not self._undecided or self._sessions >= MAX_SESSIONS or self._addresses >= MAX_ADDRESSES
+        return not self.undecided or self._sessions >= MAX_SESSIONS or self._addresses >= MAX_ADDRESSES
 
-    def transaction(self) -> Transaction:
-        """The transaction for those who are undecided."""
-        delivery = self._delivery
-        return Transaction(delivery.sender, self._undecided, delivery.body, delivery.content.size)
+    @property
+    def envelope(self) -> Envelope:
+        """The envelope for those who are undecided."""
+        whole = self._delivery.envelope
+        if len(self.undecided) == len(whole.recipients):
+            return whole
+        wanted = frozenset(self.undecided)
+        return replace(whole, recipients=tuple(item for item in whole.recipients if item.address in wanted))
 
-    def answered_idle(self, done: TransactionDone) -> None:
-        """
-        A connection that had been idle was used.
-
-        Where the server had closed it meanwhile, that is no news of the message and no try: nothing is kept of it.
-        """
-        self._undecided = done.undecided
-        for recipient, outcome in done.outcomes.items():
-            if recipient not in done.undecided:
-                self._outcomes[recipient] = outcome
-
-    def answered(self, done: TransactionDone) -> None:
-        """A new connection was used."""
+    def connected(self) -> None:
+        """A new connection is ready for a transaction."""
         self._addresses += 1
         self._sessions += 1
-        self._outcomes.update(done.outcomes)
-        self._undecided = done.undecided
+
+    def continues(self) -> None:
+        """The attempt goes on with the same server, over a new connection: together they count as one."""
+        self._addresses -= 1
+        self._sessions -= 1
 
     def not_connected(self, trouble: Deferral) -> None:
         """An address gave no connection fit for a transaction."""
         self._addresses += 1
         self.hindered(trouble)
+
+    def answered(self, done: TransactionDone, *, was_idle: bool) -> None:
+        """
+        A connection was used.
+
+        Where the server had closed an idle one meanwhile, that is no news of the message and no try: nothing is kept
+        of it.
+        """
+        for recipient, outcome in done.outcomes.items():
+            if not (was_idle and recipient in done.undecided):
+                self._outcomes[recipient] = outcome
+        self.undecided = done.undecided + done.left
+
+    def refused(self, failure: Failure) -> None:
+        """No undecided recipient may have the message from the host that is connected."""
+        self._outcomes.update(dict.fromkeys(self.undecided, failure))
+        self.undecided = ()
+
+    def gave_up(self, trouble: Deferral) -> None:
+        """A fault of our own ends the attempt."""
+        self._outcomes.update(dict.fromkeys(self.undecided, trouble))
+        self.undecided = ()
 
     def hindered(self, trouble: Deferral) -> None:
         """Something kept us from a host."""
@@ -78,7 +102,7 @@ class Attempt:
         if trouble is None:
             site = self._delivery.destination.site
             trouble = Deferral(f"no host to try for {site}", Phase.ROUTE, Scope.OURSELVES, enhanced="4.4.4")
-        for recipient in self._undecided:
+        for recipient in self.undecided:
             self._outcomes.setdefault(recipient, trouble)
         return self._outcomes
 

@@ -23,7 +23,9 @@ from twisted.python.failure import Failure
 from mta.delivery.content import ContentProducer
 from mta.interfaces import IContent
 from mta.outcome import Deferral, Phase, Scope, judge_exception
-from mta.smtp.client import ClientSession, Ended, Ready, SendContent, TransactionDone
+from mta.smtp.capabilities import Capabilities
+from mta.smtp.client import ClientSession
+from mta.smtp.client_events import Ended, Ready, SendContent, TransactionDone
 from mta.smtp.client_stage import Stage
 from mta.smtp.transaction import Transaction
 
@@ -72,6 +74,16 @@ class ClientConnection(Protocol):
     def is_ready(self) -> bool:
         """Whether `transact` may be called."""
         return self._session.stage is Stage.READY
+
+    @property
+    def host(self) -> str:
+        """The server, as outcomes name it."""
+        return self._session.host
+
+    @property
+    def offers(self) -> Capabilities:
+        """What the server offered."""
+        return self._session.capabilities
 
     def transact(self, transaction: Transaction, content: IContent) -> Deferred[TransactionDone]:
         """
@@ -145,10 +157,11 @@ class ClientConnection(Protocol):
             else:
                 ended = event
         self._flush()
+        if not self._session.wants_content:
+            self._stop_content()
         if done is not None:
             self._content = None
         if ended is not None:
-            self._stop_content()
             self.transport.loseConnection()
         self._tell(ready, done, ended)
 
@@ -163,12 +176,13 @@ class ClientConnection(Protocol):
             if waiting is not None:
                 waiting.callback(done)
 
-    def _flush(self) -> None:
-        """Send what waits, in one write, and give the server its time from now."""
+    def _flush(self) -> bool:
+        """Send what waits, in one write, and give the server its time from now; whether there was anything."""
         output = self._session.take_output()
         if output:
             self.transport.write(output)
         self._watch()
+        return bool(output)
 
     def _send_content(self) -> None:
         assert self._content is not None  # the session asks for it within `transact` only
@@ -183,7 +197,8 @@ class ClientConnection(Protocol):
 
     def _send_piece(self, data: bytes) -> None:
         self._session.send_content(data)
-        self._flush()
+        if not self._flush() and self._producer is not None and self._session.wants_content:
+            self._producer.resumeProducing()  # a lone CR was kept back: the transport has nothing to ask more after
 
     def _content_ended(self) -> None:
         self._stop_content()

@@ -26,6 +26,21 @@ class ContentError(Exception):
     """The content in the spool is not what it should be."""
 
 
+@implementer(IContent)
+class WholeContent:
+    """Content that we made ourselves, in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._data = data
+
+    def whole(self) -> bytes:
+        return self._data
+
+    def chunk(self, index: int) -> Deferred[bytes]:
+        return succeed(b"" if index else self._data)
+
+
 class ContentReader:
     """Reads the chunks of `content` in order."""
 

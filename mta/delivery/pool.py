@@ -82,7 +82,13 @@ class ConnectionPool:
 
     def _is_worn(self, connection: ClientConnection) -> bool:
         age = self._clock.seconds() - connection.since
-        return connection.transactions >= self._limits.messages_per_connection or age >= self._timeouts.lifetime
+        allowed = connection.offers.limits.mails  # RFC 9422 4.1: MAILMAX
+        most = (
+            self._limits.messages_per_connection
+            if allowed is None
+            else min(allowed, self._limits.messages_per_connection)
+        )
+        return connection.transactions >= most or age >= self._timeouts.lifetime
 
     def _remove(self, connection: ClientConnection) -> None:
         if self._idle.pop(connection, None) is None:

@@ -1,5 +1,5 @@
 """
-Deliver by SMTP to one of the hosts of a destination.
+Deliver by SMTP or LMTP to one of the hosts of a destination.
 
 Owns: the order of trying: an idle connection, then host by host and address by address.
 Never: limits how many deliveries run at once (that is the queue manager's), speaks SMTP itself.
@@ -10,38 +10,37 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from pathlib import Path
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
 from mta.address import Address
-from mta.delivery.addresses import addresses_of, in_trying_order
+from mta.delivery.addresses import Preference, addresses_of, in_trying_order
 from mta.delivery.attempt import Attempt
-from mta.delivery.connection import ClientConnection, ConnectionFactory, Opened
+from mta.delivery.connecting import Connector, IReactorSMTP, Server
+from mta.delivery.connection import ClientConnection
+from mta.delivery.fitting import EightBit, Fitted, fitted
 from mta.delivery.health import Health
 from mta.delivery.pool import ConnectionPool
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
-from mta.destination import Host
+from mta.destination import Transport
 from mta.entry import Delivery
 from mta.interfaces import IDeliveryAgent, IResolver
 from mta.outcome import Deferral, Outcome, Phase, Scope
-from mta.smtp.client import ClientSession
+from mta.smtp.client_events import TransactionDone
+from mta.smtp.transaction import Transaction
 
 _STOPPED = Deferral("this server is shutting down", Phase.QUEUE, Scope.OURSELVES, enhanced="4.3.2")
-
-
-class IReactorSMTP(IReactorTCP, IReactorTime):
-    """What the client needs of a reactor: to connect, and the time."""
 
 
 @implementer(IDeliveryAgent)
 class RemoteAgent:
     """
-    The SMTP client.
+    The client of SMTP and LMTP.
 
-    `hello` is our name for EHLO; `health` tells which addresses come last; `source_address` is the local IP address for
-    connections of its family, "" for the system's choice.
+    `hello` is our name for EHLO; `health` tells which addresses come last; `source_address` and `base` as in
+    `Connector`, `bdat` as in `ClientSession`, `eight_bit` as in `fitted`, `ip_preference` as in `addresses_of`.
     """
 
     def __init__(
@@ -55,16 +54,28 @@ class RemoteAgent:
         health: Health,
         rng: random.Random,
         source_address: str = "",
+        base: Path = Path(),
+        bdat: bool = False,
+        eight_bit: EightBit = "send",
+        ip_preference: Preference = "any",
     ) -> None:
         self._reactor = reactor
         self._resolver = resolver
-        self._timeouts = timeouts
-        self._seconds = timeouts.by_stage()
-        self._hello = hello
         self._health = health
         self._rng = rng
-        self._source_address = source_address
+        self._eight_bit = eight_bit
+        self._ip_preference = ip_preference
         self._pool = ConnectionPool(reactor, timeouts, limits)
+        self._connector = Connector(
+            reactor=reactor,
+            timeouts=timeouts,
+            hello=hello,
+            bdat=bdat,
+            source_address=source_address,
+            base=base,
+            freed=self._pool.give,
+            gone=self._pool.forget,
+        )
         self._stopped = False
 
     def deliver(self, delivery: Delivery) -> Deferred[Mapping[Address, Outcome]]:
@@ -79,59 +90,113 @@ class RemoteAgent:
         attempt = Attempt(delivery)
         idle = self._pool.take(delivery.destination.site)
         if idle is not None:
-            attempt.answered_idle(await idle.transact(attempt.transaction(), delivery.content))
+            await self._use(idle, delivery, attempt, was_idle=True)
         if not attempt.is_over:
-            await self._try_hosts(delivery, attempt)
+            await self._try_servers(delivery, attempt)
         return attempt.outcomes()
 
-    async def _try_hosts(self, delivery: Delivery, attempt: Attempt) -> None:
+    async def _try_servers(self, delivery: Delivery, attempt: Attempt) -> None:
         """
         Go through hosts and their addresses until a server has decided; what did not answer lately comes last.
 
         What a server says of the message or of a recipient stands. Another is asked only where one could not be
-        reached, turned all mail away (a bad greeting, 421), or left before it had the final dot.
+        reached, turned all mail away (a bad greeting, 421), or left before it had the final dot. The first that said
+        421 is asked again where all others were of no use: it may have meant that connection alone (RFC 5321 3.8).
         """
-        last: list[tuple[Host, str]] = []
+        last: list[Server] = []
+        closing: list[Server] = []
+        if delivery.destination.next_hop.transport is Transport.LMTP_UNIX:
+            last.append(Server("", delivery.destination.next_hop.target, 0))
         for host in in_trying_order(delivery.destination.hosts, self._rng):
-            addresses = await addresses_of(host, self._resolver, self._rng)
+            addresses = await addresses_of(host, self._resolver, self._rng, self._ip_preference)
             if isinstance(addresses, Deferral):
                 attempt.hindered(addresses)
                 continue
             for address in addresses:
+                server = Server(host.name, address, host.port)
                 if self._health.is_dead(address, host.port, self._reactor.seconds()):
-                    last.append((host, address))
-                elif await self._decided_at(host, address, delivery, attempt):
+                    last.append(server)
+                elif await self._decided_at(server, delivery, attempt, closing):
                     return
-        for host, address in last:
-            if await self._decided_at(host, address, delivery, attempt):
+        for server in last:
+            if await self._decided_at(server, delivery, attempt, closing):
                 return
+        for server in closing[:1]:
+            await self._decided_at(server, delivery, attempt, closing)
 
-    async def _decided_at(self, host: Host, address: str, delivery: Delivery, attempt: Attempt) -> bool:
-        """Try one address; whether the attempt is over."""
-        opened = await self._connect(delivery.destination.site, host, address)
+    async def _decided_at(self, server: Server, delivery: Delivery, attempt: Attempt, closing: list[Server]) -> bool:
+        """Try one address; whether the attempt is over. Where it answers 421 it joins `closing`."""
+        opened = _STOPPED if self._stopped else await self._connector.connect(delivery.destination, server)
+        why: Outcome | None = None
         if isinstance(opened, Deferral):
             attempt.not_connected(opened)
+            why = opened
             if opened.scope is Scope.SITE:
-                self._health.failed(address, host.port, self._reactor.seconds())
+                self._health.failed(server.address, server.port, self._reactor.seconds())
         else:
-            self._health.answered(address, host.port)
-            attempt.answered(await opened.transact(attempt.transaction(), delivery.content))
+            self._health.answered(server.address, server.port)
+            attempt.connected()
+            before = len(attempt.undecided)
+            done = await self._use(opened, delivery, attempt, was_idle=False)
+            if done is not None and done.left and len(attempt.undecided) < before:
+                # It serves this connection no more, and the rest on another (RFC 9422 4.1, 4.3).
+                attempt.continues()
+                return await self._decided_at(server, delivery, attempt, closing)
+            if done is not None and done.undecided:
+                why = done.outcomes[done.undecided[0]]
+        if isinstance(why, Deferral) and why.reply is not None and why.reply.code == 421:
+            closing.append(server)
         return attempt.is_over
 
-    async def _connect(self, site: str, host: Host, address: str) -> ClientConnection | Deferral:
-        """A connection that is ready for a transaction, or why there is none."""
-        if self._stopped:
-            return _STOPPED
-        label = f"{host.name}[{address}]:{host.port}"
+    async def _use(
+        self, connection: ClientConnection, delivery: Delivery, attempt: Attempt, *, was_idle: bool
+    ) -> TransactionDone | None:
+        """
+        Send the message over a connection, in as many transactions as its server wants for the recipients.
 
-        def make(opened: Opened) -> ClientConnection:
-            session = ClientSession(self._hello, label)
-            return ClientConnection(
-                session, site, self._reactor, self._seconds, opened, self._pool.give, self._pool.forget
+        The last one of them, or None where there was none.
+        """
+        last: TransactionDone | None = None
+        current: ClientConnection | None = connection
+        while current is not None:
+            before = len(attempt.undecided)
+            done = await self._transact(current, delivery, attempt)
+            if done is None:
+                break
+            attempt.answered(done, was_idle=was_idle)
+            last, was_idle = done, True
+            # It has gone back to the pool, unless it is worn or closed. Where a transaction decided nothing, another
+            # one would end the same way.
+            goes_on = done.left and len(attempt.undecided) < before
+            current = self._pool.take(delivery.destination.site) if goes_on else None
+        return last
+
+    async def _transact(
+        self, connection: ClientConnection, delivery: Delivery, attempt: Attempt
+    ) -> TransactionDone | None:
+        """One transaction for all who are undecided, or None where it came to none: `attempt` knows why."""
+        try:
+            message = await fitted(
+                attempt.envelope, delivery.content, connection.offers, self._eight_bit, connection.host
             )
+        except CancelledError:
+            connection.abort()
+            raise
+        except Exception as error:
+            reason = f"cannot read the message: {error}"
+            attempt.gave_up(Deferral(reason, Phase.CONTENT, Scope.OURSELVES, enhanced="4.3.0"))
+            self._give_back(connection)
+            return None
+        if not isinstance(message, Fitted):
+            attempt.refused(message)
+            self._give_back(connection)
+            return None
+        if not connection.is_ready:  # it was lost while we read
+            why = f"{connection.host} closed the connection"
+            attempt.hindered(Deferral(why, Phase.MAIL, Scope.MESSAGE, connection.host, enhanced="4.4.2"))
+            return None
+        return await connection.transact(Transaction(message.envelope, message.content.size), message.content)
 
-        factory = ConnectionFactory(label, make)
-        same_family = bool(self._source_address) and (":" in self._source_address) == (":" in address)
-        source = (self._source_address, 0) if same_family else None
-        self._reactor.connectTCP(address, host.port, factory, self._timeouts.connect, source)
-        return await factory.opened
+    def _give_back(self, connection: ClientConnection) -> None:
+        if connection.is_ready:
+            self._pool.give(connection)

@@ -38,12 +38,16 @@ class ClientTimeouts:
         return {
             Stage.GREETING: self.greeting,
             Stage.EHLO: self.hello,
+            Stage.LHLO: self.hello,
             Stage.HELO: self.hello,
             Stage.MAIL: self.mail,
             Stage.RCPT: self.rcpt,
             Stage.DATA: self.data,
             Stage.CONTENT: self.block,
             Stage.FINAL_DOT: self.final_dot,
+            # RFC 3030 has none. A chunk's reply may come when the last one is out, and giving up early then duplicates.
+            Stage.CHUNK: self.final_dot,
+            Stage.LAST_CHUNK: self.final_dot,
             Stage.EMPTY_DOT: self.rset,  # nothing is stored for it, so it is no longer work than RSET
             Stage.RSET: self.rset,
             Stage.QUIT: self.quit,

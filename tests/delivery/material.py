@@ -9,7 +9,7 @@ from mta.address import Address, parse_address
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Destination, Host, NextHop, Transport
 from mta.entry import Delivery
-from mta.envelope import Body
+from mta.envelope import Body, Envelope, Recipient
 from mta.interfaces import IContent
 
 SENDER = parse_address("sender@from.test")
@@ -81,4 +81,5 @@ def delivery(
     sender: Address | None = SENDER,
     body: Body = Body.SEVEN_BIT,
 ) -> Delivery:
-    return Delivery(1, 1_700_000_000.0, sender, recipients, body, content or Content(), destination)
+    envelope = Envelope(sender, tuple(map(Recipient, recipients)), body)
+    return Delivery(1, 1_700_000_000.0, envelope, content or Content(), destination)

@@ -13,13 +13,13 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from zope.interface import implementer
 
-from mta.delivery.remote import IReactorSMTP
+from mta.delivery.connecting import IReactorSMTP
 
 START = 1_700_000_000.0
 
 
 class Connector:
-    """A connection that is being made. `address` is where it goes, `bind` where it comes from."""
+    """A connection that is being made. `address` is where it goes (a path has port 0), `bind` where it comes from."""
 
     def __init__(self, factory: ClientFactory, address: tuple[str, int], bind: tuple[str, int] | None) -> None:
         self.address = address
@@ -85,6 +85,18 @@ class Network(Clock):
         else:
             self.callLater(0, self._arrive, connector)
         return connector  # type: ignore[return-value]
+
+    def connectUNIX(
+        self,
+        address: str,
+        factory: ClientFactory[Any],
+        timeout: float = 30,
+        checkPID: bool = False,  # noqa: ARG002
+    ) -> IConnector:
+        return self.connectTCP(address, 0, factory, timeout)
+
+    def listenUNIX(self, *_args: Any, **_more: Any) -> Any:
+        raise AssertionError("a client does not listen")
 
     def listenTCP(self, *_args: Any, **_more: Any) -> Any:
         raise AssertionError("a client does not listen")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.delivery.addresses import addresses_of, balanced, in_trying_order
+from mta.delivery.addresses import Preference, addresses_of, balanced, in_trying_order
 from mta.destination import Host
 from mta.dns.fake import FakeResolver
 from mta.outcome import Deferral
@@ -69,6 +69,17 @@ class LookupTests(SynchronousTestCase):
             assert not isinstance(found, Deferral)
             firsts.add(found[0])
         self.assertEqual({*records["A"], *records["AAAA"]}, firsts)
+
+    def test_preference(self) -> None:
+        """The family that is preferred begins, and the other one is tried all the same."""
+        records = {("mx.test", "A"): ["192.0.2.1", "192.0.2.2"], ("mx.test", "AAAA"): ["2001:db8::1", "2001:db8::2"]}
+        preferences: dict[Preference, str] = {"ipv4": ".:.:", "ipv6": ":.:."}
+        for preference, expected in preferences.items():
+            for seed in range(10):
+                looked_up = addresses_of(Host("mx.test"), FakeResolver(records), random.Random(seed), preference)
+                found = self.successResultOf(Deferred.fromCoroutine(looked_up))
+                assert not isinstance(found, Deferral)
+                self.assertEqual(expected, "".join(":" if ":" in address else "." for address in found))
 
     def test_records_that_are_no_addresses(self) -> None:
         """Rubbish among the records of a hostile zone is passed over."""

@@ -14,9 +14,11 @@ from mta.dns.fake import FakeResolver
 from mta.outcome import Delivered, Failure
 from tests.delivery.material import LIMITS, ONE, TEXT, TIMEOUTS, TWO, Content, delivery, remote
 from tests.delivery.network import Network
-from tests.peers.scripted import OK, PIPELINING, SILENCE, Close, Script, ScriptedServer, Step
+from tests.peers.scripted import CHUNKING, OK, PIPELINING, SILENCE, Close, Script, ScriptedServer, Step
 
+LIMITED = CHUNKING.replace(b"250 E", b"250-LIMITS RCPTMAX=1 MAILMAX=2\r\n250 E")
 REFUSALS: list[Step] = [
+    b"452 4.5.3 too many\r\n",
     b"450 4.2.1 later\r\n",
     b"550 5.1.1 no\r\n",
     b"421 4.3.2 closing\r\n",
@@ -28,7 +30,7 @@ REFUSALS: list[Step] = [
     Close(b"554 5.0.0 go away\r\n"),
 ]
 ANSWERS: list[Step] = [OK, OK, b"354 go\r\n", b"220 hello\r\n", PIPELINING, b"250 no extensions\r\n", Close(OK)]
-STAGES = ("greeting", "EHLO", "HELO", "MAIL", "RCPT", "DATA", ".", "RSET", "QUIT")
+STAGES = ("greeting", "EHLO", "HELO", "MAIL", "RCPT", "DATA", ".", "BDAT", "LAST", "RSET", "QUIT")
 
 
 def steps(among: list[Step]) -> st.SearchStrategy[list[Step]]:
@@ -46,13 +48,13 @@ SCRIPT = st.lists(ODDITY, max_size=3).map(dict)
 
 class AnyServerTests(SynchronousTestCase):
     @settings(max_examples=250, derandomize=True, deadline=None)
-    @given(SCRIPT, SCRIPT, st.sampled_from([None, 7]))
-    def test_any_servers(self, first: Script, second: Script, chunk_size: int | None) -> None:
+    @given(SCRIPT, SCRIPT, st.sampled_from([None, 7]), st.sampled_from([PIPELINING, CHUNKING, LIMITED]))
+    def test_any_servers(self, first: Script, second: Script, chunk_size: int | None, hello: bytes) -> None:
         """
         Each delivery ends with one outcome for each recipient, "delivered" only where a server has the whole message,
         a failure only after a 5xx; in the end no connection and no timer is left.
         """
-        servers = [ScriptedServer(first), ScriptedServer(second)]
+        servers = [ScriptedServer({"EHLO": hello, **first}), ScriptedServer({"EHLO": hello, **second})]
         network = Network({("192.0.2.1", 25): servers[0], ("192.0.2.2", 25): servers[1]})
         agent = RemoteAgent(
             reactor=network,
@@ -62,6 +64,7 @@ class AnyServerTests(SynchronousTestCase):
             hello="client.test",
             health=Health(60.0, 3600.0),
             rng=random.Random(1),
+            bdat=True,
         )
         for _ in range(3):
             stored = sum(len(server.messages) for server in servers)

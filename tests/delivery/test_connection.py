@@ -11,9 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.delivery.connection import ClientConnection, Opened
 from mta.delivery.content import PIECE
-from mta.envelope import Body
+from mta.envelope import Envelope, Recipient
 from mta.outcome import Deferral, Scope
-from mta.smtp.client import ClientSession, TransactionDone
+from mta.smtp.client import ClientSession
+from mta.smtp.client_events import TransactionDone
 from mta.smtp.transaction import Transaction
 from tests.delivery.material import ONE, SENDER, TIMEOUTS, Content
 from tests.smtp_client.dialogue import HOST, brief
@@ -73,7 +74,7 @@ class ConnectionCase(SynchronousTestCase):
             self.connection.dataReceived(piece)
 
     def transact(self, content: Content) -> Deferred[TransactionDone]:
-        return self.connection.transact(Transaction(SENDER, (ONE,), Body.SEVEN_BIT, content.size), content)
+        return self.connection.transact(Transaction(Envelope(SENDER, (Recipient(ONE),)), content.size), content)
 
     def lose(self, error: Exception) -> None:
         self.connection.connectionLost(Failure(error))

@@ -21,7 +21,7 @@ from mta.dns.fake import FakeResolver
 from tests.contracts.agents import AgentContract
 from tests.delivery.material import LIMITS, TIMEOUTS
 from tests.delivery.network import Network
-from tests.peers.scripted import ONE_AT_A_TIME, Script, ScriptedServer
+from tests.peers.scripted import CHUNKING, ONE_AT_A_TIME, Script, ScriptedServer
 
 T = TypeVar("T")
 
@@ -51,6 +51,8 @@ class MaildirTests(AgentContract, SynchronousTestCase):
 
 class RemoteTests(AgentContract, SynchronousTestCase):
     script: ClassVar[Script] = {}
+    transport = Transport.SMTP
+    bdat = False
 
     def setUp(self) -> None:
         self.network = Network({("192.0.2.1", 2525): ScriptedServer(self.script)})
@@ -62,8 +64,10 @@ class RemoteTests(AgentContract, SynchronousTestCase):
             hello="client.test",
             health=Health(60.0, 3600.0),
             rng=random.Random(1),
+            base=Path("var"),
+            bdat=self.bdat,
         )
-        next_hop = NextHop(Transport.SMTP, "192.0.2.1", 2525)
+        next_hop = NextHop(self.transport, "192.0.2.1", 2525)
         self.destination = Destination(next_hop, "192.0.2.1:2525", (Host("192.0.2.1", 2525),))
 
     def settle(self) -> None:
@@ -72,6 +76,27 @@ class RemoteTests(AgentContract, SynchronousTestCase):
 
 class RemoteWithoutPipeliningTests(RemoteTests):
     script: ClassVar[Script] = {"EHLO": ONE_AT_A_TIME}
+
+
+class RemoteByChunksTests(RemoteTests):
+    script: ClassVar[Script] = {"EHLO": CHUNKING}
+    bdat = True
+
+
+class LmtpTests(RemoteTests):
+    transport = Transport.LMTP
+
+
+class LmtpByChunksTests(LmtpTests):
+    script: ClassVar[Script] = {"LHLO": CHUNKING}
+    bdat = True
+
+
+class LmtpUnixTests(RemoteTests):
+    def setUp(self) -> None:
+        super().setUp()
+        self.network.servers["var/lmtp", 0] = ScriptedServer(self.script)
+        self.destination = Destination(NextHop(Transport.LMTP_UNIX, "lmtp"), "lmtp+unix:lmtp")
 
 
 class DispatchTests(AgentContract, SynchronousTestCase):

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectBindError, NoRouteError
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.address import Address
+from mta.address import Address, parse_address
 from mta.delivery.attempt import MAX_ADDRESSES
 from mta.delivery.health import Health
 from mta.delivery.remote import RemoteAgent
@@ -20,7 +20,7 @@ from mta.envelope import Body
 from mta.outcome import Deferral, Delivered, Outcome, Phase, Scope
 from tests.delivery.material import LIMITS, ONE, TEXT, TIMEOUTS, TWO, Content, delivery, remote
 from tests.delivery.network import Network
-from tests.peers.scripted import OK, SILENCE, Close, Script, ScriptedServer
+from tests.peers.scripted import OK, ONE_AT_A_TIME, PIPELINING, SILENCE, Close, Script, ScriptedServer
 from tests.smtp_client.dialogue import brief
 
 NO = b"550 5.1.1 no such user\r\n"
@@ -268,6 +268,179 @@ class NextHostTests(RemoteCase):
         for _ in range(2):
             self.deferral("mx1.test", "mx2.test")
         self.assertEqual(["192.0.2.1", "192.0.2.2"] * 2, self.network.tried)
+
+
+class ClosingTests(RemoteCase):
+    """421: the service closes this connection, which says little of the next one (RFC 5321 3.8)."""
+
+    def test_once_more(self) -> None:
+        """Wherever a host says 421, it is asked once more in the same attempt over a new connection."""
+        for stage, good in (
+            ("greeting", b"220 hello\r\n"),
+            ("EHLO", PIPELINING),
+            ("MAIL", OK),
+            ("RCPT", OK),
+            ("DATA", b"354 go\r\n"),
+        ):
+            self.setUp()
+            server = self.listen("192.0.2.1", {stage: [BUSY, good]})
+            self.assertEqual("delivered", brief(self.deliver("mx1.test")[ONE]), stage)
+            self.assertEqual(2, len(server.sessions), stage)
+
+    def test_twice(self) -> None:
+        """A host that says it again means it: the site waits."""
+        for stage in ("greeting", "EHLO", "MAIL"):
+            self.setUp()
+            server = self.listen("192.0.2.1", {stage: BUSY})
+            self.assertEqual("deferral 4.3.2 site", brief(self.deferral("mx1.test")))
+            self.assertEqual(2, len(server.sessions), stage)
+
+    def test_others_first(self) -> None:
+        """Another host comes before the same one again."""
+        self.listen("192.0.2.1", {"greeting": [BUSY, b"220 hello\r\n"]})
+        self.listen("192.0.2.2", {"greeting": b"554 no\r\n"})
+        self.assertEqual("delivered", brief(self.deliver("mx1.test", "mx2.test")[ONE]))
+        self.assertEqual(["192.0.2.1", "192.0.2.2", "192.0.2.1"], self.network.tried)
+
+    def test_on_a_reused_connection(self) -> None:
+        """On a connection that had served before it costs a new one, and no more."""
+        for stage, good in (("MAIL", OK), ("RCPT", OK), ("DATA", b"354 go\r\n")):
+            self.setUp()
+            server = self.listen("192.0.2.1", {stage: [good, BUSY, good]})
+            self.deliver("mx1.test")
+            self.assertEqual("delivered", brief(self.deliver("mx1.test")[ONE]), stage)
+            self.assertEqual(2, len(server.sessions), stage)
+
+    def test_never_after_the_final_dot(self) -> None:
+        """After the final dot it may have been taken, so nobody is asked again now."""
+        server = self.listen("192.0.2.1", {".": BUSY})
+        self.assertEqual("deferral 4.3.2 site", brief(self.deferral("mx1.test")))
+        self.assertEqual(1, len(server.sessions))
+
+
+class ManyRecipientsTests(RemoteCase):
+    """More recipients than the server takes at once: further transactions in the same attempt."""
+
+    RECIPIENTS = tuple(parse_address(f"r{number}@to.test") for number in range(5))
+
+    def rcpts(self, server: ScriptedServer) -> list[int]:
+        """How many recipients each transaction had, as the server saw it."""
+        counts: list[int] = []
+        for command in server.commands:
+            if command.startswith("MAIL"):
+                counts.append(0)
+            elif command.startswith("RCPT"):
+                counts[-1] += 1
+        return counts
+
+    def deliver_all(self) -> list[str]:
+        outcomes = self.deliver("mx1.test", recipients=self.RECIPIENTS)
+        self.assertEqual(set(self.RECIPIENTS), set(outcomes))
+        return [brief(outcomes[who]) for who in self.RECIPIENTS]
+
+    def test_announced(self) -> None:
+        """RCPTMAX of LIMITS is obeyed over one connection (RFC 9422 4.2)."""
+        server = self.listen("192.0.2.1", {"EHLO": b"250-x\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=2\r\n"})
+        self.assertEqual(["delivered"] * 5, self.deliver_all())
+        self.assertEqual([2, 2, 1], self.rcpts(server))
+        self.assertEqual(1, len(server.sessions))
+
+    def test_with_few_mails(self) -> None:
+        """With MAILMAX too the rest goes over further connections (RFC 9422 4.1)."""
+        server = self.listen("192.0.2.1", {"EHLO": b"250-x\r\n250-PIPELINING\r\n250 LIMITS MAILMAX=1 RCPTMAX=1\r\n"})
+        self.assertEqual(["delivered"] * 5, self.deliver_all())
+        self.assertEqual(5, len(server.sessions))
+
+    def test_mails(self) -> None:
+        """MAILMAX bounds the messages over one connection (RFC 9422 4.1)."""
+        server = self.listen("192.0.2.1", {"EHLO": b"250-x\r\n250 LIMITS MAILMAX=2\r\n"})
+        for _ in range(3):
+            self.deliver("mx1.test")
+        self.assertEqual([2, 1], [len(session.messages) for session in server.sessions])
+
+    def test_domains(self) -> None:
+        """With RCPTDOMAINMAX each domain has its own connection (RFC 9422 4.3)."""
+        server = self.listen("192.0.2.1", {"EHLO": b"250-x\r\n250-PIPELINING\r\n250 LIMITS RCPTDOMAINMAX=1\r\n"})
+        recipients = tuple(parse_address(text) for text in ("a@one.test", "b@two.test", "c@one.test", "d@three.test"))
+        outcomes = self.deliver("mx1.test", recipients=recipients)
+        self.assertEqual(["delivered"] * 4, [brief(outcomes[who]) for who in recipients])
+        self.assertEqual(3, len(server.sessions))
+
+    def test_not_announced(self) -> None:
+        """452 in the middle of the list does the same (RFC 5321 4.5.3.1.10)."""
+        many = b"452 4.5.3 too many\r\n"
+        server = self.listen("192.0.2.1", {"RCPT": [OK, OK, many, many, many, OK, many, many, OK, OK]})
+        self.assertEqual(["delivered"] * 5, self.deliver_all())
+        self.assertEqual([5, 3, 2], self.rcpts(server))
+        self.assertEqual([TEXT] * 3, server.messages)
+
+    def test_none_accepted(self) -> None:
+        """A transaction without any accepted recipient ends it: they wait as deferred ones do."""
+        many = b"452 4.5.3 too many\r\n"
+        server = self.listen("192.0.2.1", {"RCPT": [OK, many]})
+        self.assertEqual(["delivered", *["deferral 4.5.3 recipient"] * 4], self.deliver_all())
+        self.assertEqual([5, 4], self.rcpts(server))
+
+
+class FittingTests(RemoteCase):
+    """A message that a server may not have as it is."""
+
+    HIGH = Content("Subject: x\r\n\r\nHöhe\r\n".encode(), 8)
+
+    def test_policies(self) -> None:
+        """8-bit content for a server without 8BITMIME is sent, bounced or converted; the connection stays of use."""
+        converted = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=unknown-8bit\r\n"
+        for policy, expected, start in (
+            ("send", "delivered", b"Subject: x\r\n\r\nH\xc3\xb6he\r\n"),
+            ("bounce", "failure 5.6.3", None),
+            ("convert", "delivered", b"Subject: x\r\n" + converted),
+        ):
+            self.setUp()
+            self.agent = self.make_agent(eight_bit=policy)
+            server = self.listen("192.0.2.1", {"EHLO": ONE_AT_A_TIME})
+            for _ in range(2):
+                outcomes = self.deliver("mx1.test", content=self.HIGH, body=Body.EIGHT_BIT_MIME)
+                self.assertEqual(expected, brief(outcomes[ONE]), policy)
+            self.assertEqual(1, len(server.sessions))
+            self.assertEqual(0 if start is None else 2, len(server.messages))
+            self.assertTrue(all(message.startswith(start or b"") for message in server.messages))
+
+    def test_unreadable(self) -> None:
+        """Content that can't be read for that is our trouble, and the connection stays of use."""
+        self.agent = self.make_agent(eight_bit="bounce")
+        server = self.listen("192.0.2.1", {"EHLO": ONE_AT_A_TIME})
+        broken = Content(b"x" * 99, 10, broken=1)
+        outcomes = self.deliver("mx1.test", content=broken, body=Body.EIGHT_BIT_MIME)
+        self.assertEqual("deferral 4.3.0 ourselves", brief(outcomes[ONE]))
+        self.assertEqual("delivered", brief(self.deliver("mx1.test")[ONE]))
+        self.assertEqual(1, len(server.sessions))
+
+    def test_lost_while_reading(self) -> None:
+        """A connection that is lost while the message is read is one that nothing was said on."""
+        self.agent = self.make_agent(eight_bit="convert")
+        server = self.listen("192.0.2.1", {"EHLO": ONE_AT_A_TIME})
+        content = Content(b"plain\r\n" * 4, 14)
+        content.held = []
+        waiting = self.start("mx1.test", content=content, body=Body.EIGHT_BIT_MIME)
+        self.network.pumps[0].server.transport.loseConnection()
+        self.network.settle()
+        while content.held:
+            content.release()
+            self.network.settle()
+        self.assertEqual("deferral 4.4.2 message", brief(self.successResultOf(waiting)[ONE]))
+        self.assertEqual(["EHLO client.test"], server.commands)
+
+    def test_cancelled_while_reading(self) -> None:
+        """A delivery that is cancelled while the message is read leaves no connection behind."""
+        self.agent = self.make_agent(eight_bit="convert")
+        server = self.listen("192.0.2.1", {"EHLO": ONE_AT_A_TIME})
+        content = Content(b"plain\r\n" * 4, 14)
+        content.held = []
+        waiting = self.start("mx1.test", content=content, body=Body.EIGHT_BIT_MIME)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.network.settle()
+        self.assertTrue(server.sessions[0].gone)
 
 
 class TroubleTests(RemoteCase):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import shutil
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import reactor
@@ -11,13 +14,14 @@ from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, may
 from twisted.internet.interfaces import IListeningPort
 from twisted.trial.unittest import TestCase
 
+from mta.delivery.connecting import IReactorSMTP
 from mta.delivery.health import Health
-from mta.delivery.remote import IReactorSMTP, RemoteAgent
+from mta.delivery.remote import RemoteAgent
 from mta.destination import Destination, Host, NextHop, Transport
 from mta.dns.fake import FakeResolver
-from mta.outcome import Deferral, Phase
+from mta.outcome import Deferral, Phase, Scope
 from tests.delivery.material import LIMITS, ONE, TEXT, TIMEOUTS, TWO, Content, delivery
-from tests.peers.scripted import Close, Script, ScriptedServer
+from tests.peers.scripted import CHUNKING, PIPELINING, Close, Script, ScriptedServer
 from tests.smtp_client.dialogue import brief
 
 Steps = Generator[Deferred[Any], Any, None]
@@ -27,15 +31,7 @@ class SocketTests(TestCase):
     timeout = 20
 
     def setUp(self) -> None:
-        self.agent = RemoteAgent(
-            reactor=cast(IReactorSMTP, reactor),
-            resolver=FakeResolver(),
-            timeouts=TIMEOUTS,
-            limits=LIMITS,
-            hello="client.test",
-            health=Health(60.0, 3600.0),
-            rng=random.Random(1),
-        )
+        self.agent = self.make_agent()
         self.addCleanup(self.agent.stop)
 
     def listen(self, script: Script | None = None) -> tuple[ScriptedServer, Destination]:
@@ -43,6 +39,18 @@ class SocketTests(TestCase):
         listening: IListeningPort = cast(Any, reactor).listenTCP(0, server, interface="127.0.0.1")
         self.addCleanup(listening.stopListening)
         return server, self.destination(cast(Any, listening.getHost()).port)
+
+    def make_agent(self, **more: Any) -> RemoteAgent:
+        return RemoteAgent(
+            reactor=cast(IReactorSMTP, reactor),
+            resolver=FakeResolver(),
+            timeouts=TIMEOUTS,
+            limits=LIMITS,
+            hello="client.test",
+            health=Health(60.0, 3600.0),
+            rng=random.Random(1),
+            **more,
+        )
 
     def destination(self, port: int) -> Destination:
         return Destination(NextHop(Transport.SMTP, "127.0.0.1", port), f"127.0.0.1:{port}", (Host("127.0.0.1", port),))
@@ -66,6 +74,37 @@ class SocketTests(TestCase):
         results = yield gatherResults(several)
         self.assertEqual(["delivered"] * 3, [brief(outcomes[ONE]) for outcomes in results])
         self.assertEqual([text] * 3, server.messages)
+
+    @inlineCallbacks
+    def test_lone_cr_at_the_end(self) -> Steps:
+        """A piece of which nothing can leave yet does not stop the content."""
+        for hello in (PIPELINING, CHUNKING):
+            server, destination = self.listen({"EHLO": hello})
+            agent = self.make_agent(bdat=True)
+            self.addCleanup(agent.stop)
+            outcomes = yield agent.deliver(delivery(destination, content=Content(b"x" * 65_536 + b"\r", 262_144)))
+            self.assertEqual("delivered", brief(outcomes[ONE]))
+            self.assertEqual([b"x" * 65_536 + b"\r\n"], server.messages)
+
+    @inlineCallbacks
+    def test_unix_socket(self) -> Steps:
+        """LMTP over a UNIX socket below the base; one that is not there is a deferral of the site."""
+        base = Path(tempfile.mkdtemp())  # short: the path of a socket has room for 108 octets
+        self.addCleanup(shutil.rmtree, base)
+        server = ScriptedServer({".": [b"250 2.1.5 stored\r\n", b"452 4.2.2 full\r\n"]})
+        listening: IListeningPort = cast(Any, reactor).listenUNIX(str(base / "lmtp"), server)
+        self.addCleanup(listening.stopListening)
+        agent = self.make_agent(base=base)
+        self.addCleanup(agent.stop)
+        for path in ("lmtp", str(base / "lmtp")):
+            destination = Destination(NextHop(Transport.LMTP_UNIX, path), f"lmtp+unix:{path}")
+            outcomes = yield agent.deliver(delivery(destination, (ONE, TWO)))
+            self.assertEqual("deferral 4.2.2 recipient", brief(outcomes[TWO]))
+        self.assertEqual("LHLO client.test", server.commands[0])
+        nowhere = Destination(NextHop(Transport.LMTP_UNIX, "nobody"), "lmtp+unix:nobody")
+        outcome = (yield agent.deliver(delivery(nowhere)))[ONE]
+        self.assertIn("No such file", outcome.reason)
+        self.assertEqual((Phase.CONNECT, Scope.SITE), (outcome.phase, outcome.scope))
 
     @inlineCallbacks
     def test_refused_within_large(self) -> Steps:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from mta.address import Address, parse_address
-from mta.envelope import Body
+from mta.envelope import Body, Envelope, Recipient
 from mta.outcome import Deferral, Delivered, Outcome
-from mta.smtp.client import ClientEvent, ClientSession, Ended, SendContent, TransactionDone
+from mta.smtp.client import ClientSession
+from mta.smtp.client_events import ClientEvent, Ended, SendContent, TransactionDone
 from mta.smtp.transaction import Transaction
 
 HOST = "mx.test[192.0.2.1]:25"
@@ -24,8 +26,8 @@ PLAIN = b"250 mx.test\r\n"
 class Dialogue:
     """Feeds a session and keeps what it does. Content is sent as soon as it is asked for, unless `hold_content`."""
 
-    def __init__(self, hold_content: bool = False) -> None:
-        self.session = ClientSession("client.test", HOST)
+    def __init__(self, hold_content: bool = False, **options: bool) -> None:
+        self.session = ClientSession("client.test", HOST, **options)
         self.events: list[ClientEvent] = []
         self.sent = b""
         self.turn = b""  # what was sent since `hear` was called last
@@ -41,13 +43,15 @@ class Dialogue:
 
     def begin(
         self,
-        recipients: Iterable[Address] = (ONE,),
+        recipients: Iterable[Address | Recipient] = (ONE,),
         sender: Address | None = SENDER,
         body: Body = Body.SEVEN_BIT,
         size: int = len(CONTENT),
+        **more: Any,
     ) -> Dialogue:
         self.turn = b""
-        self.session.begin(Transaction(sender, tuple(recipients), body, size))
+        named = tuple(who if isinstance(who, Recipient) else Recipient(who) for who in recipients)
+        self.session.begin(Transaction(Envelope(sender, named, body, **more), size))
         self.settle()
         return self
 
@@ -76,9 +80,9 @@ class Dialogue:
         return reasons[0] if reasons else None
 
 
-def greeted(hello: bytes = PIPELINES, hold_content: bool = False) -> Dialogue:
-    """A dialogue whose session is ready."""
-    return Dialogue(hold_content).hear(GREETING).hear(hello)
+def greeted(hello: bytes = PIPELINES, hold_content: bool = False, **options: bool) -> Dialogue:
+    """A dialogue whose session is ready; `options` are `lmtp` and `bdat`."""
+    return Dialogue(hold_content, **options).hear(GREETING).hear(hello)
 
 
 def brief(outcome: Outcome) -> str:

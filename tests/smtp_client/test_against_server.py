@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address, parse_address
-from mta.envelope import Body, Envelope
+from mta.envelope import Body, Envelope, Recipient
 from mta.reply import Reply
-from mta.smtp.client import ClientSession, Ended, SendContent, TransactionDone
+from mta.smtp.client import ClientSession
+from mta.smtp.client_events import Ended, SendContent, TransactionDone
 from mta.smtp.commands import RcptTo
 from mta.smtp.server import EndOfData, Question, ServerSession
 from mta.smtp.stages import Stage as ServerStage
@@ -98,7 +99,8 @@ def play(messages: list[Message], cut: int, helo: bool = False) -> Played:
                 outcomes.append({str(who): brief(outcome) for who, outcome in event.outcomes.items()})
             if not isinstance(event, SendContent) and waiting:
                 recipients, content = waiting.pop(0)
-                client.begin(Transaction(SENDER, recipients, Body.EIGHT_BIT_MIME, len(content)))
+                envelope = Envelope(SENDER, tuple(map(Recipient, recipients)), Body.EIGHT_BIT_MIME)
+                client.begin(Transaction(envelope, len(content)))
         to_server += client.take_output()
         if helo:
             to_server = to_server.replace(b"EHLO", b"HELO")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.reply import Reply
-from mta.smtp.capabilities import Capabilities, capabilities_from
+from mta.smtp.capabilities import Capabilities, Limits, capabilities_from
 
 TABLE = (
     ("nothing offered", (), Capabilities()),
@@ -19,6 +19,12 @@ TABLE = (
     ("a limit of too many digits", ("SIZE " + "9" * 5000,), Capabilities(size=True)),
     ("spaces around", ("  SIZE   77  ",), Capabilities(size=True, size_limit=77)),
     ("a keyword inside another", ("XPIPELINING", "SIZEABLE 5"), Capabilities()),
+    ("RFC 3030", ("CHUNKING", "BINARYMIME"), Capabilities(chunking=True, binary_mime=True)),
+    ("RFC 3030 3: BINARYMIME needs CHUNKING", ("BINARYMIME",), Capabilities()),
+    ("RFC 3461, RFC 6531", ("DSN", "SMTPUTF8"), Capabilities(dsn=True, smtputf8=True)),
+    ("RFC 9422", ("LIMITS MAILMAX=9 RCPTMAX=100 rcptdomainmax=1",), Capabilities(limits=Limits(9, 100, 1))),
+    ("RFC 9422 3: ill-formed limits", ("LIMITS MAILMAX=0 RCPTMAX=1000000 RCPTDOMAINMAX X=1 =",), Capabilities()),
+    ("RFC 9422: some of them", ("LIMITS RCPTMAX=5 FUTURE=1",), Capabilities(limits=Limits(recipients=5))),
     ("empty lines", ("", " "), Capabilities()),
 )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
-from mta.envelope import Body
-from mta.outcome import Delivered, Phase
+from mta.envelope import Body, Envelope, Recipient
+from mta.outcome import Delivered, Handover, Phase
 from mta.reply import Reply
-from mta.smtp.client import ClientSession, Ready, SendContent, TransactionDone
+from mta.smtp.client import ClientSession
+from mta.smtp.client_events import Ready, SendContent, TransactionDone
 from mta.smtp.client_stage import Stage
 from mta.smtp.transaction import Transaction
 from tests.smtp_client.dialogue import (
@@ -62,7 +63,7 @@ class HelloTests(SynchronousTestCase):
 
     def test_begin_out_of_turn(self) -> None:
         """A transaction before the session is ready is a mistake of the caller."""
-        transaction = Transaction(SENDER, (ONE,), Body.SEVEN_BIT, 1)
+        transaction = Transaction(Envelope(SENDER, (Recipient(ONE),)), 1)
         self.assertRaises(RuntimeError, Dialogue().session.begin, transaction)
         self.assertRaises(RuntimeError, greeted().begin().session.begin, transaction)
 
@@ -79,7 +80,7 @@ class EnvelopeTests(SynchronousTestCase):
         dialogue.hear(OK + OK + OK + GO)
         self.assertEqual(ON_THE_WIRE, dialogue.turn)
         dialogue.hear(b"250 2.0.0 queued as X\r\n")
-        delivered = Delivered(HOST, Reply(250, ("queued as X",), "2.0.0"), Phase.END_OF_DATA)
+        delivered = Delivered(HOST, Reply(250, ("queued as X",), "2.0.0"), Phase.END_OF_DATA, Handover.RELAYED)
         self.assertEqual(TransactionDone({ONE: delivered, TWO: delivered}), dialogue.done)
         self.assertIs(Stage.READY, dialogue.session.stage)
 
@@ -120,7 +121,7 @@ class EnvelopeTests(SynchronousTestCase):
 
     def test_address_with_a_line_end(self) -> None:
         """An address that holds a line end is never sent, and takes no other recipient with it."""
-        for bad in (Address("a\r\nRSET", "to.test"), Address("a", "b\nc"), Address("ü", "to.test")):
+        for bad in (Address("a\r\nRSET", "to.test"), Address("a", "b\nc"), Address("a\0", "to.test")):
             dialogue = greeted().begin((bad, ONE))
             self.assertEqual(3, dialogue.turn.count(b"\r\n"))
             self.assertNotIn(b"RSET", dialogue.turn)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
 from mta.outcome import Deferral, Delivered, Failure, Phase, Scope
-from mta.smtp.client import SendContent, TransactionDone
+from mta.smtp.client_events import SendContent, TransactionDone
 from mta.smtp.client_stage import Stage
 from tests.smtp_client.dialogue import GREETING, ONE, PIPELINES, PLAIN, TWO, Dialogue, brief, greeted
 
@@ -53,6 +53,9 @@ class Case:
 
 
 BOTH = (ONE, TWO)
+LONG = b"550-" + b"why " * 250 + b"\r\n"
+LONG = LONG * 10 + b"550 so\r\n"
+NO_TEXT = ("failure 5.1.0", "deferral 4.1.0 recipient")
 CASES = (
     Case("closes at MAIL", PLAIN, (LOST,), (GONE, GONE), BOTH),
     Case("silent at MAIL", PLAIN, (SLOW,), (GONE, GONE), BOTH),
@@ -88,6 +91,13 @@ CASES = (
     Case("a reply too many after delivery", PIPELINES, (OK + OK + OK + GO, OK + OK), ("delivered", "delivered")),
     Case("421 after delivery", PIPELINES, (OK + OK + OK + GO, OK, SERVICE_CLOSES), ("delivered", "delivered")),
     Case("delivery, then the end", PIPELINES, (OK + OK + OK + GO, OK, LOST), ("delivered", "delivered")),
+    Case(
+        "codes that change in the reply to the dot", PIPELINES, (OK * 3 + GO, b"250-a\r\n550 b\r\n"), (OUT_OF_STEP,) * 2
+    ),
+    Case("10 KB of refusal", PIPELINES, (OK + LONG + OK + GO, OK), ("failure 5.1.0", "delivered"), (), False),
+    Case("a line of more than that", PIPELINES, (OK + b"550 " + b"x" * 10_240, LOST), (OUT_OF_STEP,) * 2, BOTH),
+    Case("refusals without text", PIPELINES, (OK + b"550\r\n450 \r\n554\r\n", OK), NO_TEXT, (), False),
+    Case("answers before the end of our group", PLAIN, (OK, OK + OK), (OUT_OF_STEP, OUT_OF_STEP), BOTH),
     Case(
         "bare LFs throughout", PIPELINES, (b"250 a\n250 b\n250 c\n354 d\n", b"250 e\n"), ("delivered",) * 2, (), False
     ),
