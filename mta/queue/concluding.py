@@ -7,26 +7,31 @@ Never: waits, records, sends; every function here depends on its arguments alone
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mta.address import Address
 from mta.destination import Destination
 from mta.entry import QueuedRecipient, Result, State
+from mta.envelope import Notify
 from mta.events import Event, Kind
-from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope
+from mta.message.dsn_status import Action
+from mta.outcome import Deferral, Delivered, Failure, Handover, Outcome, Phase, Scope
 from mta.queue.turns import Ending
+from mta.queue.window import News
 
 Value = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the outcomes of one attempt share: the message, when, and its expiry (seconds since 1970)."""
+    """What the outcomes of one attempt share: the message, and in seconds since 1970 when, and from when it is late."""
 
     message: int
     arrived: float
     now: float
     expiry: float
+    notice: float = math.inf
 
 
 def ending_of(outcomes: list[Outcome]) -> Ending:
@@ -53,6 +58,21 @@ def is_final(outcome: Outcome, moment: Moment) -> bool:
     return outcome.scope is not Scope.OURSELVES or outcome.phase is Phase.DNS
 
 
+def confirmed(recipient: QueuedRecipient, outcome: Delivered) -> Action | None:
+    """What a sender who asked for it is told of a delivery; None: nothing, or the next hop tells (RFC 3461 5.2.1)."""
+    if recipient.notify is None or Notify.SUCCESS not in recipient.notify:
+        return None
+    return _CONFIRMED.get(outcome.kind)
+
+
+_CONFIRMED = {Handover.FINAL: Action.DELIVERED, Handover.RELAYED: Action.RELAYED}
+
+
+def is_late(recipient: QueuedRecipient, moment: Moment) -> bool:
+    """Whether the sender is to be told of a deferral, if he wants to know: once for each recipient."""
+    return moment.now >= moment.notice and not recipient.delay_told and recipient.recipient.wants(Notify.DELAY)
+
+
 def routed(message: int, now: float, address: Address, rule: str, destination: Destination) -> Event:
     """The event of a recipient that got its destination."""
     detail = {"rule": rule, "next_hop": str(destination.next_hop), "site": destination.site}
@@ -71,33 +91,60 @@ def delivered(moment: Moment, recipient: QueuedRecipient, outcome: Delivered) ->
     return Result(recipient.address, State.DELIVERED), event
 
 
-def deferred(moment: Moment, recipient: QueuedRecipient, outcome: Deferral, due: float) -> tuple[Result, Event]:
-    """What is recorded of a deferral that is not the last one."""
+def deferred(
+    moment: Moment, recipient: QueuedRecipient, outcome: Deferral, due: float, dsn: str | None = None
+) -> tuple[Result, Event]:
+    """What is recorded of a deferral that is not the last one; a `dsn` is the report that told the sender of it."""
     detail = {**_words(recipient.attempts + 1, outcome), "due": due}
+    if dsn is not None:
+        detail["dsn"] = dsn
     event = Event(moment.message, moment.now, Kind.DEFERRED, str(recipient.address), detail)
-    return Result(recipient.address, State.QUEUED, due, outcome.reason), event
+    return Result(recipient.address, State.QUEUED, due, outcome.reason, delay_told=dsn is not None), event
 
 
-def postponed(moment: Moment, recipient: QueuedRecipient, due: float, reason: str) -> tuple[Result, Event]:
+def postponed(
+    moment: Moment, recipient: QueuedRecipient, due: float, reason: str, dsn: str | None = None
+) -> tuple[Result, Event]:
     """What is recorded of a recipient whose turn did not come: nobody was asked, so no attempt is counted."""
     detail: dict[str, Value] = {"attempt": 0, "reason": reason, "phase": Phase.QUEUE.value, "due": due}
+    if dsn is not None:
+        detail["dsn"] = dsn
     event = Event(moment.message, moment.now, Kind.DEFERRED, str(recipient.address), detail)
-    return Result(recipient.address, State.QUEUED, due, reason, counts=False), event
+    return Result(recipient.address, State.QUEUED, due, reason, counts=False, delay_told=dsn is not None), event
 
 
 def undelivered(
-    moment: Moment, recipient: QueuedRecipient, outcome: Failure | Deferral, dsn: str | None
+    moment: Moment, recipient: QueuedRecipient, outcome: Failure | Deferral, dsn: str | None, silence: str = ""
 ) -> tuple[Result, Event]:
-    """What is recorded of a recipient that failed for good; `dsn` is the queue id of the report, None for none."""
+    """
+    What is recorded of a recipient that failed for good.
+
+    `dsn` is the queue id of the report, None for none; `silence` says why, where the sender would have wanted one.
+    """
     failed = isinstance(outcome, Failure)
+    words = _words(recipient.attempts + 1, outcome)
+    if dsn is None and silence:
+        words["reason"] = f"{outcome.reason} ({silence})"
     event = Event(
         moment.message,
         moment.now,
         Kind.BOUNCED if failed else Kind.EXPIRED,
         str(recipient.address),
-        {**_words(recipient.attempts + 1, outcome), "dsn": dsn},
+        {**words, "dsn": dsn},
     )
     return Result(recipient.address, State.BOUNCED if failed else State.EXPIRED), event
+
+
+def bad_news(moment: Moment, news: News, dsn: str | None, silence: str) -> tuple[Result, Event]:
+    """What is recorded of a recipient whose sender was told that it failed or is delayed, or would have been."""
+    outcome = news.outcome
+    assert isinstance(outcome, Failure | Deferral)
+    if news.action is Action.FAILED:
+        return undelivered(moment, news.recipient, outcome, dsn, silence)
+    assert isinstance(outcome, Deferral)
+    if news.counts:
+        return deferred(moment, news.recipient, outcome, news.due, dsn)
+    return postponed(moment, news.recipient, news.due, outcome.reason, dsn)
 
 
 def _words(attempt: int, outcome: Failure | Deferral) -> dict[str, Value]:

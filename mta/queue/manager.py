@@ -125,6 +125,8 @@ class QueueManager:
         )
 
     def accepted(self, entry: Entry, claimed: bool) -> None:
+        if entry.expanded:
+            self._recorder.expanded(entry)
         if not claimed:
             self._more_waits = True
             self._refill()
@@ -300,9 +302,7 @@ class QueueManager:
         delivery = Delivery(
             message=entry.message,
             arrived=entry.arrived,
-            sender=entry.sender,
-            recipients=tuple(recipient.address for recipient in job.recipients),
-            body=entry.body,
+            envelope=entry.envelope(job.recipients),
             content=self._spool.content(entry),
             destination=job.destination,
         )

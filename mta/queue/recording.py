@@ -1,7 +1,7 @@
 """
 Write down what became of a message, and see that it sticks.
 
-Owns: the reports to the spool, the bounce that goes with the last of them, the count of our own crashes.
+Owns: the reports to the spool, the message to the sender that goes with some of them, the count of our own crashes.
 Never: starts an attempt.
 Fails: never; while the spool fails a report is repeated, for what was delivered must not go out twice.
 
@@ -11,6 +11,7 @@ claim back, and then nothing may be missing in the spool: who is still queued th
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,16 +21,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Fault
 
-from mta.entry import QueuedRecipient, Report, Result
+from mta.entry import Entry, QueuedRecipient, Report, Result
 from mta.events import Event
 from mta.ids import spell
 from mta.interfaces import ISpool
-from mta.outcome import Deferral, Delivered, Outcome
+from mta.message.dsn_status import Action
+from mta.outcome import Deferral, Delivered, Outcome, Phase
 from mta.queue import concluding
 from mta.queue.bounces import Bouncer
 from mta.queue.concluding import Moment
 from mta.queue.schedule import Schedule
-from mta.queue.window import Active, Undelivered
+from mta.queue.window import Active, News
 from mta.spool import SpoolError
 
 # Seconds until the spool is asked again after it failed.
@@ -70,7 +72,8 @@ class Recorder:
         """
         One job of a message is over, with these outcomes.
 
-        What the sender must be told is kept for the last job, so that one report tells all of it.
+        The bad news is kept for the last job, so that one report tells all of it. What was delivered is recorded at
+        once, or a crash would have it sent again; who asked to be told of that gets a report for each job.
         """
         moment = self._moment(active)
         dues: dict[int, float] = {}  # by attempt: recipients that went together come back together
@@ -79,14 +82,20 @@ class Recorder:
         for recipient, outcome in outcomes:
             if isinstance(outcome, Delivered):
                 result, event = concluding.delivered(moment, recipient, outcome)
+                action = concluding.confirmed(recipient, outcome)
+                if action is not None:
+                    active.good_news.append(News(recipient, action, outcome))
             elif concluding.is_final(outcome, moment):
-                active.undelivered.append(Undelivered(recipient, outcome))
+                active.bad_news.append(News(recipient, Action.FAILED, outcome))
                 continue
             else:
                 assert isinstance(outcome, Deferral)
                 attempt = recipient.attempts + 1
                 if attempt not in dues:
                     dues[attempt] = self._next_try(moment, attempt)
+                if concluding.is_late(recipient, moment):
+                    active.bad_news.append(News(recipient, Action.DELAYED, outcome, dues[attempt]))
+                    continue
                 result, event = concluding.deferred(moment, recipient, outcome, dues[attempt])
             results.append(result)
             events.append(event)
@@ -95,8 +104,23 @@ class Recorder:
     def postpone(self, active: Active, recipients: Iterable[QueuedRecipient], due: float, reason: str) -> None:
         """One job of a message did not get its turn: back to the spool with it until `due`."""
         moment = self._moment(active)
-        pairs = [concluding.postponed(moment, recipient, due, reason) for recipient in recipients]
+        pairs = []
+        for recipient in recipients:
+            if concluding.is_late(recipient, moment):
+                outcome = Deferral(reason, Phase.QUEUE)
+                active.bad_news.append(News(recipient, Action.DELAYED, outcome, due, counts=False))
+            else:
+                pairs.append(concluding.postponed(moment, recipient, due, reason))
         self.job_done(active, [result for result, _event in pairs], [event for _result, event in pairs])
+
+    def expanded(self, entry: Entry) -> None:
+        """Tell the sender of a message that was just accepted of its aliases that were expanded (RFC 3461 5.2.7.3)."""
+        news = [
+            News(QueuedRecipient(each.address, 0, 0.0, each.notify, each.orcpt), Action.EXPANDED, None)
+            for each in entry.expanded
+        ]
+        # The message itself goes its own way: of this one the only job never ends, so it never gives a claim back.
+        self._report(Active(entry, entry.arrived, jobs=1, good_news=news))
 
     def job_done(self, active: Active, results: list[Result], events: list[Event]) -> None:
         """One job (or the planning) of a message is over: record it, and with the last one the bounce."""
@@ -117,7 +141,9 @@ class Recorder:
         active.crash = f"{fault.type.__name__ if fault.type else 'error'}: {fault.value}"
 
     def _moment(self, active: Active) -> Moment:
-        return Moment(active.entry.message, active.entry.arrived, self._clock.seconds(), active.expiry)
+        entry = active.entry
+        notice = math.inf if entry.sender is None else self._schedule.notice(entry.arrived)
+        return Moment(entry.message, entry.arrived, self._clock.seconds(), active.expiry, notice)
 
     def _next_try(self, moment: Moment, attempts: int) -> float:
         return self._schedule.next_try(moment.now, attempts, moment.expiry, self._rng)
@@ -125,9 +151,9 @@ class Recorder:
     def _report(self, active: Active) -> None:
         """Begin the next report on a message, if there is something to tell."""
         is_last = active.jobs == 0
-        if is_last and active.undelivered:
+        if active.good_news or (is_last and active.bad_news):
             self._begin(active)
-            made = Deferred.fromCoroutine(self._report_undelivered(active))
+            made = Deferred.fromCoroutine(self._with_news(active, is_last))
             made.addCallbacks(self._record, self._report_crashed, callbackArgs=(active,), errbackArgs=(active,))
         elif is_last and active.crash and not active.results:
             self._begin(active)
@@ -150,10 +176,9 @@ class Recorder:
 
     def _gathered(self, active: Active) -> Report:
         """The report on what has gathered. A crash is still to be counted: that gives the claim back then."""
-        keep_claim = active.jobs > 0 or bool(active.crash)
-        report = Report(active.entry.message, tuple(active.results), tuple(active.events), keep_claim)
+        results, events = active.results, active.events
         active.results, active.events = [], []
-        return report
+        return Report(active.entry.message, tuple(results), tuple(events), active.has_more)
 
     def _record(self, report: Report, active: Active) -> None:
         recorded = self._spool.record(report)
@@ -181,20 +206,34 @@ class Recorder:
         self.note_crash(active, fault)
         self._end(active, None, has_left=False)
 
-    async def _report_undelivered(self, active: Active) -> Report:
-        """The last report, of what failed for good too, with the bounce that goes out in the same transaction."""
-        entry, undelivered = active.entry, active.undelivered
-        active.undelivered = []
-        bounce = None
-        if entry.sender is not None:  # RFC 5321 4.5.5, 6.1: no report on a report
-            content, now = self._spool.content(entry), self._clock.seconds()
-            bounce = await self._bouncer.report(self._new_id(), entry, entry.sender, undelivered, content, now)
-        moment = self._moment(active)
-        dsn = spell(bounce.message) if bounce else None
-        pairs = [concluding.undelivered(moment, item.recipient, item.outcome, dsn) for item in undelivered]
-        active.results += [result for result, _event in pairs]
-        active.events += [event for _result, event in pairs]
-        return replace(self._gathered(active), bounce=bounce)
+    async def _with_news(self, active: Active, is_last: bool) -> Report:
+        """The report on what has gathered, with the message to the sender that goes out in the same transaction."""
+        entry, moment = active.entry, self._moment(active)
+        good_news, active.good_news = active.good_news, []
+        bad_news: list[News] = []
+        if is_last:
+            bad_news, active.bad_news = active.bad_news, []
+        gathered = self._gathered(active)
+        news, content = good_news + bad_news, self._spool.content(entry)
+        try:
+            told = await self._bouncer.report(self._new_id(), entry, news, content, moment.now, active.expiry)
+        except Exception:
+            # A bug of ours: whom it concerned is tried again, but what was delivered is a fact.
+            active.results[:0] = gathered.results
+            active.events[:0] = gathered.events
+            raise
+        dsn = spell(told.message.message) if told.message else None
+        pairs = [
+            concluding.bad_news(moment, item, dsn if item.recipient.address in told.addresses else None, told.silence)
+            for item in bad_news
+        ]
+        return replace(
+            gathered,
+            results=(*gathered.results, *(result for result, _event in pairs)),
+            events=(*gathered.events, *(event for _result, event in pairs)),
+            keep_claim=active.has_more,  # other jobs may have ended meanwhile
+            bounce=told.message,
+        )
 
     def _count_crash(self, active: Active) -> None:
         moment = self._moment(active)

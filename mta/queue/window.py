@@ -12,15 +12,24 @@ from dataclasses import dataclass, field
 from mta.destination import Destination
 from mta.entry import Entry, QueuedRecipient, Result
 from mta.events import Event
-from mta.outcome import Deferral, Failure
+from mta.message.dsn_status import Action
+from mta.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Undelivered:
-    """A recipient that failed for good: by a `Failure`, or by a `Deferral` after its lifetime ended."""
+class News:
+    """
+    What a sender may want to know of a recipient.
+
+    Failed: `outcome` is a `Failure`, or the `Deferral` after its lifetime ended. Delayed: `outcome` is a `Deferral`,
+    `due` the time of the next try, and `counts` False where none was made now. Expanded: there is no outcome.
+    """
 
     recipient: QueuedRecipient
-    outcome: Failure | Deferral
+    action: Action
+    outcome: Outcome | None
+    due: float = 0.0
+    counts: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -28,9 +37,10 @@ class Active:
     """
     A claimed message in the window.
 
-    `jobs` counts those not yet concluded. `results`, `events` and `undelivered` wait for a report to the spool, the
-    latter for the last one, so that the sender gets one bounce; `is_reporting` while one is not on disk yet.
-    `withdrawn` are recipients that an operator took away; `crash` is the text of an exception of ours.
+    `jobs` counts those not yet concluded. `results` and `events` wait for the next report to the spool, and `good_news`
+    (of what is among the results) goes out with it; `bad_news` waits for the last one, so that the sender gets one
+    bounce; `is_reporting` while one is not on disk yet. `withdrawn` are recipients that an operator took away; `crash`
+    is the text of an exception of ours.
     """
 
     entry: Entry
@@ -38,10 +48,16 @@ class Active:
     jobs: int = 0
     results: list[Result] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    undelivered: list[Undelivered] = field(default_factory=list)
+    good_news: list[News] = field(default_factory=list)
+    bad_news: list[News] = field(default_factory=list)
     is_reporting: bool = False
     withdrawn: set[str] = field(default_factory=set)
     crash: str = ""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something is not on disk yet, or will be to tell: the claim is kept."""
+        return bool(self.jobs > 0 or self.crash or self.results or self.events or self.good_news or self.bad_news)
 
 
 @dataclass(slots=True, eq=False)

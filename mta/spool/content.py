@@ -116,8 +116,14 @@ class Receiving:
             envelope.sender,
             size,
             envelope.body,
-            [QueuedRecipient(recipient.address, 0, now) for recipient in envelope.recipients],
+            [
+                QueuedRecipient(recipient.address, 0, now, recipient.notify, recipient.orcpt)
+                for recipient in envelope.recipients
+            ],
             content if size <= SMALL else None,
+            envelope.utf8,
+            envelope.ret,
+            envelope.envid,
         )
         committed = self._submit(work).addCallback(lambda _done: entry)
         if chunks:

@@ -1,7 +1,8 @@
 """
 The statements that put messages in and take outcomes down. Each function runs inside a transaction of its caller.
 
-Owns: inserting a message, claiming, recording a report, crashes and quarantine.
+Owns: inserting a message, claiming, recording a report, crashes and quarantine; how the parameters of SMTPUTF8 and DSN
+stand in the details.
 Never: begins or ends a transaction; imports Twisted.
 """
 
@@ -9,10 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from mta.address import Address, parse_address
 from mta.entry import Entry, NewMessage, QueuedRecipient, Report, State
-from mta.envelope import Body, Envelope, Origin
+from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
 from mta.events import Event, Kind
 from mta.spool.errors import SpoolError
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
@@ -66,17 +68,50 @@ def accepted_event(message: int, now: float, envelope: Envelope, origin: Origin,
     return Event(message, now, Kind.ACCEPTED, None, detail)
 
 
+def _message_details(envelope: Envelope) -> str | None:
+    """What MAIL said beside the path, as JSON; None where it said nothing, as nearly always."""
+    if not (envelope.utf8 or envelope.ret or envelope.envid):
+        return None
+    ret = envelope.ret.value if envelope.ret else None
+    return _storable(_encode({"utf8": envelope.utf8, "ret": ret, "envid": envelope.envid}))
+
+
+def _recipient_details(recipient: Recipient) -> str | None:
+    """What RCPT said beside the path, as JSON; None where it said nothing."""
+    if recipient.notify is None and not recipient.orcpt:
+        return None
+    notify = None if recipient.notify is None else sorted(when.value for when in recipient.notify)
+    return _storable(_encode({"notify": notify, "orcpt": recipient.orcpt}))
+
+
+def _details(text: str | None) -> dict[str, Any]:
+    """Details read back, {} where there are none. Raises ValueError, which JSON's own error is, too."""
+    details = json.loads(text) if text else {}
+    if not isinstance(details, dict):
+        raise ValueError("details are no JSON object")
+    return details
+
+
 def insert_message(
     database: SpoolConnection, message: int, now: float, envelope: Envelope, size: int, claim: int | None
 ) -> None:
     """The message and its recipients, due at once; its chunks are written apart."""
     database.execute(
-        "INSERT INTO messages (id, arrived, sender, size, body, due, claim) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (message, now, _reverse_path(envelope.sender), size, envelope.body.value, now, claim),
+        "INSERT INTO messages (id, arrived, sender, size, body, due, claim, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            message,
+            now,
+            _reverse_path(envelope.sender),
+            size,
+            envelope.body.value,
+            now,
+            claim,
+            _message_details(envelope),
+        ),
     )
     database.executemany(
-        "INSERT INTO recipients (message, address, state, due) VALUES (?, ?, 'queued', ?)",
-        [(message, str(recipient.address), now) for recipient in envelope.recipients],
+        "INSERT INTO recipients (message, address, state, due, details) VALUES (?, ?, 'queued', ?, ?)",
+        [(message, str(recipient.address), now, _recipient_details(recipient)) for recipient in envelope.recipients],
     )
 
 
@@ -130,19 +165,24 @@ def claim_due(database: SpoolConnection, worker: int, now: float, limit: int) ->
     rows = database.execute(
         "UPDATE messages SET claim = ? WHERE id IN (SELECT id FROM messages"
         " WHERE claim IS NULL AND due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?)"
-        " RETURNING id, arrived, sender, size, body, due",
+        " RETURNING id, arrived, sender, size, body, details, due",
         (worker, now, limit),
     ).fetchall()
-    rows.sort(key=lambda row: (row[5], row[0]))  # RETURNING promises no order
+    rows.sort(key=lambda row: (row[6], row[0]))  # RETURNING promises no order
     entries = []
-    for message, arrived, sender, size, body, _due in rows:
+    for message, arrived, sender, size, body, details, _due in rows:
         try:
             recipients = _due_recipients(database, message, now)
             if not recipients:  # an operator held them since `due` was noted
                 settle(database, message)
                 continue
-            reverse_path = parse_address(sender) if sender else None
-            entries.append(Entry(message, float(arrived), reverse_path, int(size), Body(body), recipients))
+            reverse_path = parse_address(sender, utf8=True) if sender else None
+            entry = Entry(message, float(arrived), reverse_path, int(size), Body(body), recipients)
+            if details:
+                said = _details(details)
+                entry.utf8, entry.envid = bool(said.get("utf8")), str(said.get("envid") or "")
+                entry.ret = Ret(said["ret"]) if said.get("ret") else None
+            entries.append(entry)
         except (ValueError, TypeError) as error:
             quarantine(database, message, f"a row of the spool can't be read: {error}", now)
     return entries
@@ -150,10 +190,21 @@ def claim_due(database: SpoolConnection, worker: int, now: float, limit: int) ->
 
 def _due_recipients(database: SpoolConnection, message: int, now: float) -> list[QueuedRecipient]:
     rows = database.execute(
-        "SELECT address, attempts, due FROM recipients WHERE message = ? AND state = 'queued' AND due <= ?",
+        "SELECT address, attempts, due, details FROM recipients WHERE message = ? AND state = 'queued' AND due <= ?",
         (message, now),
     )
-    return [QueuedRecipient(parse_address(address), int(attempts), due) for address, attempts, due in rows]
+    return [_queued_recipient(*row) for row in rows]
+
+
+def _queued_recipient(address: str, attempts: int, due: float, details: str | None) -> QueuedRecipient:
+    recipient = QueuedRecipient(parse_address(address, utf8=True), int(attempts), due)
+    if details:
+        said = _details(details)
+        notify = said.get("notify")
+        recipient.notify = None if notify is None else frozenset(map(Notify, notify))
+        recipient.orcpt = str(said.get("orcpt") or "")
+        recipient.delay_told = bool(said.get("delay_told"))
+    return recipient
 
 
 def quarantine(database: SpoolConnection, message: int, reason: str, now: float) -> None:
@@ -178,12 +229,23 @@ def record(database: SpoolConnection, report: Report) -> float | None:
                 " WHERE message = ? AND address = ?",
                 (result.due, int(result.counts), _storable(result.last_reply), message, str(result.address)),
             )
+            if result.delay_told:
+                _note_told(database, message, result.address)
     write_events(database, report.events)
     due = None if report.keep_claim else settle(database, message)
     if report.bounce is None:
         return due
     insert_whole(database, report.bounce)
     return report.bounce.arrived
+
+
+def _note_told(database: SpoolConnection, message: int, address: Address) -> None:
+    """The sender has been told of the delay, and is told once."""
+    database.execute(
+        "UPDATE recipients SET details = json_set(coalesce(details, '{}'), '$.delay_told', json('true'))"
+        " WHERE message = ? AND address = ?",
+        (message, str(address)),
+    )
 
 
 def settle(database: SpoolConnection, message: int) -> float | None:

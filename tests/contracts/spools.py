@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from mta.address import parse_address
 from mta.entry import Entry, NewMessage, Report, Result, State
-from mta.envelope import Body, Envelope, Origin, Recipient
+from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
 from mta.events import Event, Kind
 from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
@@ -99,6 +99,55 @@ class SpoolContract:
         self.store(spool, 1, sender=None)
         (entry,) = self.wait(spool.claim(100.0, 1))
         self.assertIsNone(entry.sender)
+
+    def test_what_the_sender_said_survives(self: Any) -> None:
+        """RFC 3461 4, RFC 6531 3.4: RET, ENVID, NOTIFY, ORCPT and SMTPUTF8 come back, at once and after a restart."""
+        spool = self.open()
+        josé = Recipient(parse_address("josé@example.net", utf8=True), frozenset(Notify), "utf-8;José ☎@example.net")
+        never = Recipient(CAROL, frozenset((Notify.NEVER,)))
+        sent = Envelope(
+            parse_address("ålice@example.org", utf8=True),
+            (josé, never, Recipient(BOB)),
+            Body.BINARY_MIME,
+            True,
+            Ret.HDRS,
+            'QQ3"14=☎',
+        )
+        receiving = spool.receive(1)
+        receiving.write(b"x")
+        entries = [self.wait(receiving.commit(sent, ORIGIN, 100.0, True))]
+        entries += self.wait(self.reopen().claim(100.0, 1))
+        for entry in entries:
+            envelope = entry.envelope(sorted(entry.recipients, key=lambda item: (-len(item.orcpt), str(item.address))))
+            self.assertEqual(
+                (sent.sender, sent.body, sent.utf8, sent.ret, sent.envid),
+                (envelope.sender, envelope.body, envelope.utf8, envelope.ret, envelope.envid),
+            )
+            self.assertEqual({josé, never, Recipient(BOB)}, set(envelope.recipients))
+        self.assertEqual(2, len(entries))
+
+    def test_delay_is_told_once(self: Any) -> None:
+        """That a sender was told of the delay is remembered in the transaction that stores the report."""
+        spool = self.open()
+        bob = Recipient(BOB, frozenset((Notify.DELAY,)), "rfc822;bob@old.example")
+        receiving = spool.receive(3)
+        receiving.write(b"x")
+        sent = Envelope(ALICE, (bob, Recipient(CAROL), Recipient(ALICE)))
+        self.wait(receiving.commit(sent, ORIGIN, 100.0, True))
+        bounce = NewMessage(4, 105.0, envelope(ALICE, sender=None), Origin("", protocol="bounce"), b"report")
+        results = (
+            Result(BOB, State.QUEUED, 200.0, delay_told=True),
+            Result(CAROL, State.QUEUED, 200.0, delay_told=True),
+            Result(ALICE, State.QUEUED, 200.0),
+        )
+        self.wait(spool.record(Report(3, results, (), bounce=bounce)))
+        found = {item.message: item for item in self.wait(self.reopen().claim(200.0, 10))}
+        self.assertEqual({3, 4}, set(found))
+        self.assertEqual(
+            {BOB: True, CAROL: True, ALICE: False},
+            {item.address: item.delay_told for item in found[3].recipients},
+        )
+        self.assertIn(bob, [item.recipient for item in found[3].recipients])
 
     def test_claimed_on_commit_is_not_claimed_again(self: Any) -> None:
         """A message committed with a claim is nobody else's, and a small one has its content at hand."""

@@ -1,9 +1,10 @@
-"""The failure report, read back with the email package, field by field."""
+"""The reports to senders, read back with the email package, field by field."""
 
 from __future__ import annotations
 
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from pathlib import Path
 from typing import cast
 
 from hypothesis import given, settings
@@ -11,8 +12,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
-from mta.message.dsn import FailedRecipient, OriginalContent, failure_report
-from mta.outcome import Deferral, Failure, Phase
+from mta.envelope import Recipient
+from mta.message import dsn_samples
+from mta.message.dsn import OriginalContent
+from mta.message.dsn import report as dsn_report
+from mta.message.dsn_status import Action, ReportedMessage, ReportedRecipient
+from mta.message.templates import load
+from mta.outcome import Deferral, Delivered, Failure, Handover, Outcome, Phase
 from mta.reply import Reply
 
 HOST = "mx.b.test[192.0.2.25]:25"
@@ -23,20 +29,36 @@ BOB = Address("bob", "b.test")
 ORIGINAL = b"From: alice@a.test\r\nSubject: hello\r\nMessage-ID: <1@a.test>\r\n\r\nHello, Bob\r\n"
 
 
+ALICE = Address("alice", "a.test")
+MESSAGE = ReportedMessage("06ABCDEFGHJKM", 1_700_000_000.0, ALICE, "client.a.test")
+
+
+def failed(address: Address, outcome: Failure | Deferral, attempted: float) -> ReportedRecipient:
+    return ReportedRecipient(Recipient(address), Action.FAILED, outcome, attempted)
+
+
 def report(
-    *failures: FailedRecipient, original: bytes | None = ORIGINAL, whole: bool = True, report_id: str = "06ABCDEFGHJKN"
+    *recipients: ReportedRecipient,
+    original: bytes | None = ORIGINAL,
+    whole: bool = True,
+    report_id: str = "06ABCDEFGHJKN",
+    message: ReportedMessage = MESSAGE,
+    to: Address = ALICE,
+    languages: tuple[str, ...] = ("en",),
+    is_double: bool = False,
 ) -> bytes:
-    return failure_report(
+    return dsn_report(
         reporting_mta="mx.example.org",
-        queue_id="06ABCDEFGHJKM",
         report_id=report_id,
-        arrived=1_700_000_000.0,
-        now=1_700_432_000.0,
-        sender=Address("alice", "a.test"),
         report_from=Address("postmaster", "mx.example.org"),
-        failures=failures or (FailedRecipient(BOB, REFUSED, 1_700_000_060.0),),
+        to=to,
+        now=1_700_432_000.0,
+        message=message,
+        recipients=recipients or (failed(BOB, REFUSED, 1_700_000_060.0),),
         original=None if original is None else OriginalContent(original, whole),
-    )
+        languages=load(languages),
+        is_double=is_double,
+    ).data
 
 
 def parsed(wire: bytes) -> EmailMessage:
@@ -103,20 +125,76 @@ class TextTests(SynchronousTestCase):
             self.assertIn(expected, text)
 
     def test_expired(self) -> None:
-        """An expired recipient's text says for how long it was tried."""
-        text = parts(report(FailedRecipient(BOB, EXPIRED, 1.0)))[0].get_content()
-        self.assertIn("tried for 5 days without success", " ".join(text.split()))
+        """An expired recipient's text says since when it was tried, and what came of the last attempt."""
+        text = " ".join(parts(report(failed(BOB, EXPIRED, 1.0)))[0].get_content().split())
+        self.assertIn("sent on 2023-11-14 22:13 UTC", text)
+        self.assertIn("again and again since then, without success", text)
+        self.assertIn("<bob@b.test> cannot connect to mx.c.test[192.0.2.3]:25: timed out", text)
 
-    def test_what_is_attached(self) -> None:
-        """The text speaks of the original as it is attached, or not at all."""
-        self.assertIn("then your message.", parts(report())[0].get_content())
-        self.assertIn("then the headers of your message.", parts(report(whole=False))[0].get_content())
-        self.assertIn("for programs.", parts(report(original=None))[0].get_content())
+    def test_every_action(self) -> None:
+        """Each action has its own text and subject; of several the gravest has the subject, and all have a text."""
+        delivered = Delivered("mail/bob/Maildir")
+        relayed = Delivered(HOST, Reply(250, ("Ok",)), Phase.END_OF_DATA, Handover.RELAYED)
+        table: dict[Action, tuple[Outcome | None, str, str]] = {
+            Action.FAILED: (REFUSED, "Undelivered Mail: bob@b.test", "could not be delivered"),
+            Action.DELAYED: (EXPIRED, "Delayed Mail: bob@b.test", "will be tried until 1970-01-02 00:00 UTC"),
+            Action.RELAYED: (relayed, "Relayed Mail: bob@b.test", "handed to the next mail system"),
+            Action.EXPANDED: (None, "Mail to several: bob@b.test", "stand for several recipients"),
+            Action.DELIVERED: (delivered, "Delivered Mail: bob@b.test", "was delivered to the mailboxes"),
+        }
+        everything: list[ReportedRecipient] = []
+        for action, (outcome, subject, words) in table.items():
+            reported = ReportedRecipient(Recipient(BOB), action, outcome, 1.0, 86_400.0)
+            wire = report(reported)
+            self.assertEqual(parsed(wire)["Subject"], subject)
+            self.assertIn(words, " ".join(parts(wire)[0].get_content().split()))
+            self.assertEqual(status(wire)[1]["Action"], action.value)
+            self.assertNotIn(b"Maildir", wire)
+            everything.insert(0, reported)
+        wire = report(*everything)
+        self.assertEqual(parsed(wire)["Subject"], "Undelivered Mail: bob@b.test")
+        text = " ".join(parts(wire)[0].get_content().split())
+        found = [text.index(words) for _outcome, _subject, words in table.values()]
+        self.assertEqual(sorted(found), found)
+
+    def test_languages(self) -> None:
+        """All configured languages stand one below the other, in their order; the subject is in the first."""
+        wire = report(languages=("de", "en"))
+        text = " ".join(parts(wire)[0].get_content().split())
+        self.assertLess(text.index("Empfängern nicht zugestellt werden"), text.index("could not be delivered"))
+        self.assertEqual(text.count("<bob@b.test>"), 2)
+        self.assertEqual(parts(wire)[0]["Content-Language"], "de, en")
+        self.assertEqual(parsed(wire)["Subject"], "Unzustellbar: bob@b.test")
+        self.assertTrue(wire.isascii())
+
+    def test_address_as_the_sender_wrote_it(self) -> None:
+        """Where an alias led elsewhere the text names the address that the sender knows, too."""
+        recipient = Recipient(BOB, None, "rfc822;sales@a.test")
+        text = parts(report(ReportedRecipient(recipient, Action.FAILED, REFUSED, 1.0)))[0].get_content()
+        self.assertIn("\r\n<bob@b.test> (sales@a.test)\r\n", text)
+        same = Recipient(BOB, None, "rfc822;bob@b.test")
+        self.assertIn(
+            "\r\n<bob@b.test>\r\n",
+            parts(report(ReportedRecipient(same, Action.FAILED, REFUSED, 1.0)))[0].get_content(),
+        )
+
+    def test_double_bounce(self) -> None:
+        """A report that failed is explained to who looks after such, with the report in it; no sender is named."""
+        postmaster = Address("postmaster", "example.org")
+        wire = report(
+            message=ReportedMessage("06ABCDEFGHJKM", 0.0, None), to=postmaster, original=report(), is_double=True
+        )
+        self.assertEqual(parsed(wire)["To"], "postmaster@example.org")
+        self.assertEqual(parsed(wire)["Subject"], "Double Bounce: bob@b.test")
+        self.assertIn("has no return path", parts(wire)[0].get_content())
+        self.assertNotIn("X-MTA-Sender", status(wire)[0])
+        inner = parts(wire)[2].get_content()
+        self.assertEqual(inner["Subject"], "Undelivered Mail: bob@b.test")
 
     def test_other_languages(self) -> None:
         """A reply in UTF-8 is readable in the text, and the report still has 7 bits."""
         outcome = Failure("b said: 550 Ящик переполнен", Phase.RCPT, HOST, Reply(550, ("Ящик переполнен",)), "5.2.2")
-        wire = report(FailedRecipient(BOB, outcome, 1.0))
+        wire = report(failed(BOB, outcome, 1.0))
         self.assertTrue(wire.isascii())
         self.assertIn("Ящик переполнен", parts(wire)[0].get_content())
 
@@ -129,10 +207,63 @@ class StatusTests(SynchronousTestCase):
             group.items(),
             [
                 ("Reporting-MTA", "dns; mx.example.org"),
+                ("Received-From-MTA", "dns; client.a.test"),
+                ("Arrival-Date", "Tue, 14 Nov 2023 22:13:20 +0000"),
                 ("X-MTA-Queue-ID", "06ABCDEFGHJKM"),
                 ("X-MTA-Sender", "rfc822; alice@a.test"),
-                ("Arrival-Date", "Tue, 14 Nov 2023 22:13:20 +0000"),
             ],
+        )
+        named = ReportedMessage("06ABCDEFGHJKM", 0.0, ALICE, "", "QQ 314=159")
+        group = status(report(message=named))[0]
+        self.assertEqual(group["Original-Envelope-Id"], "QQ 314=159")  # RFC 3461 6.3: decoded
+        self.assertNotIn("Received-From-MTA", group)
+
+    def test_all_recipient_fields(self) -> None:
+        """RFC 3464 2.3: every field of a delayed recipient, and of the ones that a sender asked to be confirmed."""
+        busy = Reply(452, ("Mailbox full", "try later"), "4.2.2")
+        deferral = Deferral("x", Phase.RCPT, host=HOST, reply=busy, enhanced="4.2.2")
+        bob = Recipient(BOB, None, "rfc822;robert+x@old.test")
+        delayed = ReportedRecipient(bob, Action.DELAYED, deferral, 1_700_000_060.0, 1_700_432_000.0)
+        head = [("Original-Recipient", "rfc822; robert+x@old.test"), ("Final-Recipient", "rfc822; bob@b.test")]
+        attempted = ("Last-Attempt-Date", "Tue, 14 Nov 2023 22:14:20 +0000")
+        log_id = ("Final-Log-ID", "06ABCDEFGHJKM")
+        self.assertEqual(
+            status(report(delayed))[1].items(),
+            [
+                *head,
+                ("Action", "delayed"),
+                ("Status", "4.2.2"),
+                ("Remote-MTA", "dns; mx.b.test"),
+                ("Diagnostic-Code", "smtp; 452-4.2.2 Mailbox full    452 4.2.2 try later"),
+                attempted,
+                log_id,
+                ("Will-Retry-Until", "Sun, 19 Nov 2023 22:13:20 +0000"),
+            ],
+        )
+        vague = ReportedRecipient(bob, Action.DELAYED, EXPIRED, None, 1.0)
+        self.assertEqual(status(report(vague))[1]["Status"], "4.0.0")
+        taken = Reply(250, ("Ok",), "2.1.5")
+        relayed = Delivered(HOST, taken, Phase.END_OF_DATA, Handover.RELAYED)
+        self.assertEqual(
+            status(report(ReportedRecipient(bob, Action.RELAYED, relayed, 1_700_000_060.0)))[1].items(),
+            [
+                *head,
+                ("Action", "relayed"),
+                ("Status", "2.1.5"),
+                ("Remote-MTA", "dns; mx.b.test"),
+                ("Diagnostic-Code", "smtp; 250 2.1.5 Ok"),
+                attempted,
+                log_id,
+            ],
+        )
+        delivered = ReportedRecipient(bob, Action.DELIVERED, Delivered("mail/bob"), 1_700_000_060.0)
+        self.assertEqual(
+            status(report(delivered))[1].items(),
+            [*head, ("Action", "delivered"), ("Status", "2.0.0"), attempted, log_id],
+        )
+        expanded = ReportedRecipient(bob, Action.EXPANDED)
+        self.assertEqual(
+            status(report(expanded))[1].items(), [*head, ("Action", "expanded"), ("Status", "2.0.0"), log_id]
         )
 
     def test_refused(self) -> None:
@@ -144,19 +275,22 @@ class StatusTests(SynchronousTestCase):
                 ("Action", "failed"),
                 ("Status", "5.1.1"),
                 ("Remote-MTA", "dns; mx.b.test"),
-                ("Diagnostic-Code", "smtp; 550 5.1.1 No such user Look elsewhere"),
+                ("Diagnostic-Code", "smtp; 550-5.1.1 No such user    550 5.1.1 Look elsewhere"),
                 ("Last-Attempt-Date", "Tue, 14 Nov 2023 22:14:20 +0000"),
+                ("Final-Log-ID", "06ABCDEFGHJKM"),
             ],
         )
+        # RFC 3464 2.3.6: as it was received, so each line of it stands on its own.
+        self.assertIn(b"smtp; 550-5.1.1 No such user\r\n    550 5.1.1 Look elsewhere\r\n", report())
 
     def test_expired(self) -> None:
         """RFC 3463 3.5: 4.4.7 where the last deferral has no code of its own; no words of ours pass for SMTP."""
-        group = status(report(FailedRecipient(BOB, EXPIRED, 1.0)))[1]
+        group = status(report(failed(BOB, EXPIRED, 1.0)))[1]
         self.assertEqual(group["Status"], "4.4.7")
         self.assertEqual(group["Diagnostic-Code"], f"x-mta; {EXPIRED.reason}")
         self.assertIsNone(group["Remote-MTA"])
         deferred = Deferral("full", Phase.RCPT, host=HOST, reply=Reply(452, ("full",), "4.2.2"), enhanced="4.2.2")
-        self.assertEqual(status(report(FailedRecipient(BOB, deferred, 1.0)))[1]["Status"], "4.2.2")
+        self.assertEqual(status(report(failed(BOB, deferred, 1.0)))[1]["Status"], "4.2.2")
 
     def test_remote_mta(self) -> None:
         """RFC 3464 2.1.2: a host is a name, or an address in brackets where it has none."""
@@ -168,25 +302,91 @@ class StatusTests(SynchronousTestCase):
         }
         for host, name in table.items():
             outcome = Failure("no", Phase.RCPT, host, REPLY)
-            self.assertEqual(status(report(FailedRecipient(BOB, outcome, 1.0)))[1]["Remote-MTA"], f"dns; {name}")
+            self.assertEqual(status(report(failed(BOB, outcome, 1.0)))[1]["Remote-MTA"], f"dns; {name}")
 
     def test_many(self) -> None:
         """Each recipient has its group, in order; the subject counts them."""
-        failures = [FailedRecipient(Address(f"u{number}", "b.test"), REFUSED, 1.0) for number in range(200)]
+        failures = [failed(Address(f"u{number}", "b.test"), REFUSED, 1.0) for number in range(200)]
         wire = report(*failures)
         self.assertEqual(
             [group["Final-Recipient"] for group in status(wire)[1:]],
             [f"rfc822; u{number}@b.test" for number in range(200)],
         )
-        self.assertEqual(parsed(wire)["Subject"], "Undelivered Mail: 200 recipients")
+        self.assertEqual(parsed(wire)["Subject"], "Undelivered Mail: u0@b.test (+199)")
 
     def test_spaces_survive(self) -> None:
         """Folding changes no address: unfolded, every space is still there (RFC 5322 2.2.3)."""
         address = Address("a  b " * 12, "b.test")
-        for line in report(FailedRecipient(address, REFUSED, 1.0)).split(b"\r\n\r\n")[4].split(b"\r\n"):
+        for line in report(failed(address, REFUSED, 1.0)).split(b"\r\n\r\n")[4].split(b"\r\n"):
             self.assertLessEqual(len(line), 78)
-        wire = report(FailedRecipient(address, REFUSED, 1.0)).replace(b"\r\n ", b" ")
+        wire = report(failed(address, REFUSED, 1.0)).replace(b"\r\n ", b" ")
         self.assertIn(f"\r\nFinal-Recipient: rfc822; {address}\r\n".encode(), wire)
+
+
+class InternationalTests(SynchronousTestCase):
+    JOSÉ = Address("josé", "b.test")
+
+    def wire(self) -> bytes:
+        message = ReportedMessage("06ABCDEFGHJKM", 0.0, Address("ålice", "a.test"), utf8=True)
+        recipient = Recipient(self.JOSÉ, None, "utf-8;josé@alt.test")
+        original = "Subject: Grüße\r\nMessage-ID: <1@a.test>\r\n\r\nHallo\r\n".encode()
+        reply = Reply(550, ("Kein Empfänger",), "5.1.1")
+        outcome = Failure("nein: Kein Empfänger", Phase.RCPT, HOST, reply, "5.1.1")
+        reported = ReportedRecipient(recipient, Action.FAILED, outcome, 1.0)
+        return report(reported, message=message, to=Address("ålice", "a.test"), original=original)
+
+    def test_types(self) -> None:
+        """RFC 6533 4: message/global-delivery-status and message/global, or message/global-headers, in UTF-8."""
+        wire = self.wire()
+        self.assertEqual(
+            [(part.get_content_type(), part["Content-Transfer-Encoding"]) for part in parts(wire)],
+            [("text/plain", "8bit"), ("message/global-delivery-status", "8bit"), ("message/global", "8bit")],
+        )
+        self.assertIn("To: <ålice@a.test>\r\n".encode(), wire)
+        self.assertIn("Subject: Grüße\r\n".encode(), wire)
+        headers = report(message=ReportedMessage("1", 0.0, ALICE, utf8=True), whole=False)
+        self.assertEqual(parts(headers)[2].get_content_type(), "message/global-headers")
+
+    def test_fields(self) -> None:
+        """RFC 6533 3: addresses of type utf-8, and the reply as it was."""
+        text = self.wire().decode()
+        for line in (
+            "X-MTA-Sender: utf-8; ålice@a.test",
+            "Original-Recipient: utf-8; josé@alt.test",
+            "Final-Recipient: utf-8; josé@b.test",
+            "Diagnostic-Code: smtp; 550 5.1.1 Kein Empfänger",
+        ):
+            self.assertIn(f"\r\n{line}\r\n", text)
+
+    def test_when(self) -> None:
+        """International is the report on SMTPUTF8 mail and on addresses that need it; no other says so of itself."""
+        table = {
+            "plain": (MESSAGE, Recipient(BOB), False),
+            "message": (ReportedMessage("1", 0.0, ALICE, utf8=True), Recipient(BOB), True),
+            "recipient": (MESSAGE, Recipient(self.JOSÉ), True),
+            "original recipient": (MESSAGE, Recipient(BOB, None, "utf-8;josé@b.test"), True),
+        }
+        for name, (message, recipient, utf8) in table.items():
+            made = dsn_report(
+                reporting_mta="mx.example.org",
+                report_id="1",
+                report_from=BOB,
+                to=ALICE,
+                now=0.0,
+                message=message,
+                recipients=[ReportedRecipient(recipient, Action.FAILED, REFUSED, 1.0)],
+                original=None,
+                languages=load(("en",)),
+            )
+            self.assertEqual(made.utf8, utf8, name)
+            self.assertEqual(b"message/global-delivery-status" in made.data, utf8, name)
+
+
+class PageTests(SynchronousTestCase):
+    def test_page_is_current(self) -> None:
+        """docs/dsn.md shows what the program writes now."""
+        path = Path(__file__).parent.parent.parent / "docs" / "dsn.md"
+        self.assertEqual(path.read_text(encoding="utf-8"), dsn_samples.page())
 
 
 class OriginalTests(SynchronousTestCase):
@@ -239,19 +439,37 @@ class HostileTests(SynchronousTestCase):
         text = "no\r\n\r\nAction: delivered\r\n--=_06ABCDEFGHJKN.0--\r\nX: \0\x1b\u2028" + "z" * 10_240
         outcome = Failure(text, Phase.RCPT, text, Reply(550, (text, text), "5.1.1"))
         for item in (outcome, Deferral(text, Phase.RCPT, host=text)):
-            wire = report(FailedRecipient(BOB, item, 1.0))
+            wire = report(failed(BOB, item, 1.0))
             self.assertEqual(len(parts(wire)), 3)
             self.assertEqual([group["Action"] for group in status(wire)], [None, "failed"])
             self.assertTrue(all(len(line) <= 998 for line in wire.split(b"\r\n")))
             self.assertLess(len(wire), 10_000)
 
     @settings(max_examples=60, deadline=None, derandomize=True)
-    @given(st.text(), st.text(max_size=80), st.binary(max_size=3000), st.booleans())
-    def test_structure(self, text: str, local: str, original: bytes, whole: bool) -> None:
-        """Whatever the reply, the address and the original: three parts, good lines, one group for the recipient."""
+    @given(st.text(), st.text(max_size=80), st.binary(max_size=3000), st.booleans(), st.booleans(), st.text())
+    def test_structure(self, text: str, local: str, original: bytes, whole: bool, utf8: bool, said: str) -> None:
+        """Whatever the reply, the addresses, the names and the original: three parts, good lines, all groups."""
+        outcome = Failure(text, Phase.RCPT, text, Reply(550, (text, said)))
+        recipient = Recipient(Address(local, "b.test"), None, f"rfc822;{said}")
+        reported = [
+            ReportedRecipient(recipient, Action.FAILED, outcome, 1.0),
+            ReportedRecipient(recipient, Action.DELAYED, Deferral(text, Phase.DATA, host=said), 1.0, 2.0),
+            ReportedRecipient(recipient, Action.RELAYED, Delivered(said, outcome.reply), 1.0),
+        ]
+        message = ReportedMessage("1", 0.0, Address(local, "a.test"), said, said, utf8)
+        for languages in (("en",), ("de", "en")):
+            wire = report(*reported, original=original, whole=whole, message=message, languages=languages)
+            self.assertEqual(len(parts(wire)), 3)
+            # The email package does not look into message/global-delivery-status: as if it were the other.
+            plain = wire.replace(b"message/global-delivery-status", b"message/delivery-status", 1)
+            self.assertEqual([group["Action"] for group in status(plain)], [None, "failed", "delayed", "relayed"])
+            self.assertTrue(all(len(line) <= 998 for line in wire.split(b"\r\n")))
+            self.assertEqual((wire.count(b"\r"), wire.count(b"\n")), (wire.count(b"\r\n"),) * 2)
+
+    def test_long_international_words(self) -> None:
+        """RFC 6532 3.4: a line has 998 octets at most, however many characters they make."""
+        text = "\U0001f4e7" * 1500
         outcome = Failure(text, Phase.RCPT, text, Reply(550, (text,)))
-        wire = report(FailedRecipient(Address(local, "b.test"), outcome, 1.0), original=original, whole=whole)
-        self.assertEqual(len(parts(wire)), 3)
-        self.assertEqual([group["Action"] for group in status(wire)], [None, "failed"])
+        wire = report(failed(BOB, outcome, 1.0), message=ReportedMessage("1", 0.0, ALICE, text, text, utf8=True))
         self.assertTrue(all(len(line) <= 998 for line in wire.split(b"\r\n")))
-        self.assertEqual((wire.count(b"\r"), wire.count(b"\n")), (wire.count(b"\r\n"),) * 2)
+        self.assertEqual(wire.decode().count("Action: failed"), 1)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -12,7 +16,7 @@ from zope.interface import implementer
 from mta.address import Address, parse_address
 from mta.destination import Destination, NextHop, Route, Transport
 from mta.entry import Delivery, Entry
-from mta.envelope import Envelope, Origin, Recipient
+from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
 from mta.events import Event
 from mta.ids import QueueIds
 from mta.interfaces import IDeliveryAgent, IDestinations
@@ -32,6 +36,12 @@ LATER = Deferral("mx.test said: 450 4.2.1 later", Phase.RCPT, Scope.RECIPIENT, "
 SILENT = Deferral("mx.test: connection refused", Phase.CONNECT, Scope.SITE, "mx.test", None, "4.4.1")
 OUR_FAULT = Deferral("disk full", Phase.STORE, Scope.OURSELVES, None, None, "4.3.1")
 NO_DNS = Deferral("SERVFAIL", Phase.DNS, Scope.OURSELVES, None, None, "4.4.3")
+
+
+def notified(address: str, *when: Notify, orcpt: str = "") -> Recipient:
+    """A recipient whose sender said NOTIFY."""
+    return Recipient(parse_address(address, utf8=True), frozenset(when), orcpt)
+
 
 Answer = Callable[[Delivery], "Outcome | Mapping[Address, Outcome] | Deferred[Mapping[Address, Outcome]]"]
 
@@ -93,6 +103,7 @@ class World:
         self.destinations = TableOfDestinations()
         self.limits = limits or QueueLimits(1000, 10_000, 100, 50, 1 << 20)
         self.schedule = Schedule((300.0, 600.0, 3600.0), jitter, 432_000.0, 86_400.0)
+        self.bouncer = Bouncer("mx.example.org", parse_address("postmaster@mx.example.org"), 50_000)
         self.site_limits = SiteLimits(5, 20, 3, 60.0, 3600.0)
         self.rng = random.Random(seed)
         self.ids = QueueIds()
@@ -111,7 +122,7 @@ class World:
             schedule=self.schedule,
             site_limits=self.site_limits,
             limits=self.limits,
-            bouncer=Bouncer("mx.example.org", parse_address("postmaster@mx.example.org"), 50_000),
+            bouncer=self.bouncer,
             ids=self.ids,
             clock=self.clock,
             rng=self.rng,
@@ -132,17 +143,27 @@ class World:
             self.settle(10)
 
     def send(
-        self, *recipients: str, sender: Address | None = ALICE, content: bytes = b"Subject: hi\r\n\r\nhello\r\n"
+        self,
+        *recipients: str | Recipient,
+        sender: Address | None = ALICE,
+        content: bytes = b"Subject: hi\r\n\r\nhello\r\n",
+        expanded: Sequence[Recipient] = (),
+        body: Body = Body.SEVEN_BIT,
+        utf8: bool = False,
+        ret: Ret | None = None,
+        envid: str = "",
     ) -> int:
         """A message from the server's hands: committed, then handed to the manager."""
         message = self.manager.new_id()
         receiving = self.spool.receive(message)
         receiving.write(content)
         claimed = self.manager.wants_claim()
-        envelope = Envelope(sender, tuple(Recipient(parse_address(text)) for text in recipients))
+        named = tuple(Recipient(parse_address(each)) if isinstance(each, str) else each for each in recipients)
+        envelope = Envelope(sender, named, body, utf8, ret, envid)
         committed = receiving.commit(envelope, Origin("192.0.2.9"), self.clock.seconds(), claimed)
 
         def hand_over(entry: Entry) -> None:
+            entry.expanded = tuple(expanded)
             self.manager.accepted(entry, claimed)
 
         committed.addCallback(hand_over)
@@ -159,6 +180,37 @@ class World:
         for site in sites:
             self.agent.answers[site] = wait
         return waiting
+
+    def reports(self) -> list[EmailMessage]:
+        """Every report that was made, in order, as the email package reads it; they are kept while none is sent."""
+        rows = self.database.execute(
+            "SELECT data FROM chunks JOIN events USING (message)"
+            " WHERE kind = 'accepted' AND detail ->> '$.protocol' = 'bounce' ORDER BY message, number"
+        )
+        return [message_from_bytes(data, policy=policy.default) for (data,) in rows]
+
+    def statuses(self) -> list[list[EmailMessage]]:
+        """The groups of fields of each report: the message's own, then one for each recipient."""
+        found = []
+        for report in self.reports():
+            (_text, status, *_original) = report.iter_parts()
+            found.append(cast(list[EmailMessage], status.get_payload()))
+        return found
+
+    def told(self) -> list[tuple[str, str]]:
+        """What the reports tell: (address, action), in order."""
+        return [
+            (group["Final-Recipient"].removeprefix("rfc822; "), group["Action"])
+            for groups in self.statuses()
+            for group in groups[1:]
+        ]
+
+    def details(self, message: int, kind: str) -> list[dict[str, object]]:
+        """The details of a message's events of one kind, in order."""
+        rows = self.database.execute(
+            "SELECT detail FROM events WHERE message = ? AND kind = ? ORDER BY seq", (message, kind)
+        )
+        return [json.loads(detail) for (detail,) in rows]
 
     def break_disk(self) -> None:
         """No transaction succeeds until `mend_disk`."""

@@ -1,0 +1,147 @@
+"""
+Write the part of a report that programs read.
+
+Owns: what a report is about, as values, and their fields in message/delivery-status (RFC 3464) and
+message/global-delivery-status (RFC 6533).
+Never: decides whether a report is due, or trusts what it quotes.
+Fails: never.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from mta.address import Address
+from mta.envelope import Recipient
+from mta.message.folding import Fields, header_fields
+from mta.message.trace import date
+from mta.outcome import Deferral, Delivered, Failure, Outcome
+
+_HOST = re.compile(r"([A-Za-z0-9._-]*)\[([0-9A-Fa-f.:]+)\]")
+
+
+class Action(Enum):
+    """What became of a recipient (RFC 3464 2.3.3); the gravest first, which is the one a subject speaks of."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    RELAYED = "relayed"
+    EXPANDED = "expanded"
+    DELIVERED = "delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedRecipient:
+    """
+    A recipient and what the sender is told of it.
+
+    `outcome` is that of the last attempt, None where there was none (expanded); of a failed one a `Failure`, or the
+    `Deferral` that stood when the lifetime ended. `attempted` and `retry_until` (of a delayed one) in seconds since
+    1970.
+    """
+
+    recipient: Recipient
+    action: Action
+    outcome: Outcome | None = None
+    attempted: float | None = None
+    retry_until: float | None = None
+
+    @property
+    def address(self) -> Address:
+        return self.recipient.address
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedMessage:
+    """
+    The message that a report is about.
+
+    `arrived` in seconds since 1970; `received_from` is what its client called itself, "" where not known; `envid` and
+    `utf8` as in `mta.envelope.Envelope`.
+    """
+
+    queue_id: str
+    arrived: float
+    sender: Address | None
+    received_from: str = ""
+    envid: str = ""
+    utf8: bool = False
+
+
+def delivery_status(
+    reporting_mta: str, message: ReportedMessage, recipients: Sequence[ReportedRecipient], *, utf8: bool
+) -> bytes:
+    """The fields of the message, then those of each recipient, blank lines between (RFC 3464 2.1)."""
+    groups = [_message_fields(reporting_mta, message), *(_recipient_fields(message, each) for each in recipients)]
+    return b"\r\n".join(header_fields(group, utf8=utf8) for group in groups)
+
+
+def _message_fields(reporting_mta: str, message: ReportedMessage) -> Fields:
+    fields = []
+    if message.envid:
+        fields.append(("Original-Envelope-Id", message.envid))  # RFC 3464 2.2.1: as it was before xtext
+    fields.append(("Reporting-MTA", f"dns; {reporting_mta}"))
+    if message.received_from:
+        fields.append(("Received-From-MTA", f"dns; {message.received_from}"))
+    fields += [("Arrival-Date", date(message.arrived)), ("X-MTA-Queue-ID", message.queue_id)]
+    if message.sender is not None:
+        fields.append(("X-MTA-Sender", _typed(message.sender)))
+    return fields
+
+
+def _recipient_fields(message: ReportedMessage, reported: ReportedRecipient) -> Fields:
+    fields = []
+    kind, semicolon, original = reported.recipient.orcpt.partition(";")
+    if semicolon:
+        fields.append(("Original-Recipient", f"{kind}; {original}"))
+    fields += [
+        ("Final-Recipient", _typed(reported.address)),
+        ("Action", reported.action.value),
+        ("Status", _status_code(reported)),
+    ]
+    if reported.outcome is not None:
+        fields += _diagnosis(reported.outcome)
+    if reported.attempted is not None:
+        fields.append(("Last-Attempt-Date", date(reported.attempted)))
+    fields.append(("Final-Log-ID", message.queue_id))
+    if reported.retry_until is not None:
+        fields.append(("Will-Retry-Until", date(reported.retry_until)))
+    return fields
+
+
+def _typed(address: Address) -> str:
+    """An address with its type: utf-8 only where it needs to be (RFC 6533 3)."""
+    return f"{'utf-8' if address.needs_utf8 else 'rfc822'}; {address}"
+
+
+def _diagnosis(outcome: Outcome) -> Fields:
+    """Who said what; all lines of a reply are kept, each on a line."""
+    if outcome.reply is not None:
+        remote = [("Remote-MTA", f"dns; {_host_name(outcome.host)}")] if outcome.host else []
+        return [*remote, ("Diagnostic-Code", f"smtp; {outcome.reply.raw}")]
+    if isinstance(outcome, Delivered):
+        return []  # `host` may be a path of ours
+    # RFC 3464 2.3.6: a diagnostic that no peer sent must not be called "smtp".
+    return [("Diagnostic-Code", f"x-mta; {outcome.reason}")]
+
+
+def _status_code(reported: ReportedRecipient) -> str:
+    """The enhanced code; of an expired one whose code says nothing, that time ran out (RFC 3463 3.5)."""
+    outcome = reported.outcome
+    if isinstance(outcome, Failure | Deferral):
+        is_vague = reported.action is Action.FAILED and outcome.enhanced == "4.0.0"
+        return "4.4.7" if is_vague else outcome.enhanced
+    enhanced = outcome.reply.enhanced if outcome is not None and outcome.reply is not None else None
+    return enhanced if enhanced is not None and enhanced.startswith("2.") else "2.0.0"
+
+
+def _host_name(host: str) -> str:
+    """A host of an outcome, "name[ip]:port", as a name of type "dns" (RFC 3464 2.1.2): the name, else "[ip]"."""
+    found = _HOST.match(host)
+    if not found:
+        return host
+    name, ip = found.groups()
+    return name if name and name != ip else f"[{ip}]"
