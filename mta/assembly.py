@@ -27,11 +27,13 @@ from mta.destination import Transport
 from mta.dns.destinations import Destinations
 from mta.ids import QueueIds
 from mta.interfaces import IDeliveryAgent, IResolver, ISpool
+from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
 from mta.queue.bounces import Bouncer
 from mta.queue.manager import QueueLimits, QueueManager
+from mta.queue.report_rate import ReportRate
 from mta.queue.schedule import Schedule
 from mta.queue.sites import SiteLimits
 from mta.routing.router import Router
@@ -66,7 +68,7 @@ class Assembly:
 
 
 def assemble(config: Config, around: Surroundings) -> Assembly:
-    """The whole MTA of a configuration."""
+    """The whole MTA of a configuration. Raises `mta.message.templates.TemplateError` for an operator's bad text."""
     agent = _agent(config, around)
     queue = _queue(config, around, agent)
     return Assembly(queue, agent, tuple(_servers(config, around, queue)))
@@ -83,6 +85,10 @@ def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
         health=Health(config.queue.dead_initial, config.queue.dead_maximum),
         rng=around.rng,
         source_address=client.source_address,
+        base=config.state_dir,
+        bdat=client.bdat,
+        eight_bit=client.eight_bit,
+        ip_preference=client.ip_preference,
     )
     maildir = MaildirAgent(
         base=config.state_dir, hostname=config.hostname, clock=around.reactor, run_in_thread=around.run_in_thread
@@ -91,6 +97,8 @@ def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
         {
             Transport.MX: remote,
             Transport.SMTP: remote,
+            Transport.LMTP: remote,
+            Transport.LMTP_UNIX: remote,
             Transport.MAILDIR: maildir,
             Transport.DISCARD: DiscardAgent(),
         }
@@ -104,7 +112,7 @@ def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> Queue
         agent=agent,
         router=Router(config.rules(), config.local.domains, config.local.maildir, config.hostname),
         destinations=Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,)),
-        schedule=Schedule(queue.retry, queue.jitter, queue.lifetime, queue.bounce_lifetime),
+        schedule=Schedule(queue.retry, queue.jitter, queue.lifetime, queue.bounce_lifetime, queue.delay_notice),
         site_limits=SiteLimits(
             initial=queue.site_connections_initial,
             maximum=queue.site_connections,
@@ -119,7 +127,14 @@ def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> Queue
             recipients_per_transaction=config.client.recipients_per_transaction,
             message_cache=queue.message_cache,
         ),
-        bouncer=Bouncer(config.hostname, config.postmaster, config.bounce.full_below),
+        bouncer=Bouncer(
+            hostname=config.hostname,
+            report_from=config.postmaster,
+            full_below=config.bounce.full_below,
+            languages=load_languages(config.bounce.languages, config.templates),
+            double_bounce=config.double_bounce,
+            rate=ReportRate(config.bounce.rate_per_sender),
+        ),
         ids=around.ids,
         clock=around.reactor,
         rng=around.rng,
@@ -132,11 +147,10 @@ def _servers(config: Config, around: Surroundings, queue: QueueManager) -> list[
     limits = ServerLimits(**words)
     connections = Connections(limits, config.hostname)  # one count over all listeners
     policy = RelayPolicy(
+        config.directory(),
         networks=config.relay.networks,
         relay_domains=config.relay.domains,
-        local_domains=config.local.domains,
-        local_users=config.local.users,
-        hostname=config.hostname,
+        refused=config.relay.refused,
     )
     normalize_networks = Networks(config.content.normalize_networks)
     return [
@@ -156,6 +170,7 @@ def _servers(config: Config, around: Surroundings, queue: QueueManager) -> list[
                 bare_newlines=config.content.bare_newlines,
                 normalize_networks=normalize_networks,
                 log=around.note,
+                etrn_domains=config.relay.etrn_domains,
             ),
         )
         for listener in config.listeners

@@ -37,6 +37,7 @@ from mta.dns.resolver import Resolver
 from mta.dns.servers import system_servers
 from mta.ids import QueueIds
 from mta.maillog import LogFile, MailLog
+from mta.message.templates import TemplateError
 from mta.spool import SpoolError, answering, place, schema
 from mta.spool.spool import Spool, open_spool
 
@@ -157,7 +158,10 @@ class MtaService(Service):
             ),
             note=note,
         )
-        self._assembly = assemble(config, around)
+        try:
+            self._assembly = assemble(config, around)
+        except TemplateError as error:
+            raise StartError(f"bounce.templates: {error}", os.EX_CONFIG) from error
         self._open_ports(self._assembly)
         self._open_control(self._assembly, around)
         self._assembly.queue.start()
