@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from mta.address import Address
+from mta.policy.directory import folded
 
 # Everything else is written as %XX: "/" and NUL would change the path, a shell reads the others in its own way. "%" is
 # among them, so two addresses never share a name.
@@ -47,7 +48,7 @@ def _component(text: str) -> str:
     """`text` as one name of a path."""
     if not text:
         raise MailboxError("address has an empty part")
-    octets = text.lower().encode("utf-8", "surrogatepass")
+    octets = folded(text).encode("utf-8", "surrogatepass")
     safe = _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], octets).decode("ascii")
     # "." and ".." are no names, and a leading dot hides a folder, or makes it one of Maildir++.
     return f"%2E{safe[1:]}" if safe.startswith(".") else safe

@@ -184,6 +184,11 @@ class Directory:
         """
         return tuple(item for item in self._candidates(text) if not isinstance(self._entry(item), Unknown | NotLocal))
 
+    def is_elsewhere(self, text: str) -> bool:
+        """For VRFY: whether the argument is a mailbox at a domain that is not ours, of which we can't say anything."""
+        entries = [self._entry(item) for item in self._candidates(text)]
+        return bool(entries) and all(isinstance(entry, NotLocal) for entry in entries)
+
     def expand(self, text: str) -> tuple[Address, ...] | None:
         """For EXPN: the members of the alias that a name or a mailbox means; None where it means no alias."""
         for candidate in self._candidates(text):

@@ -7,6 +7,7 @@ Never: is such a rule (`mta/policy/`), waits, keeps anything.
 
 from __future__ import annotations
 
+from mta.policy.directory import Moved
 from mta.policy.verdict import Verdict
 from mta.reply import Reply
 from mta.server.listener import Listener
@@ -46,15 +47,21 @@ def _sender(listener: Listener, client: str, trusted: bool) -> Verdict:
 
 
 def _verified(listener: Listener, name: str, utf8: bool) -> Reply:
-    """RFC 5321 3.5.1: the mailbox, or why it can't be told."""
-    found = listener.policy.directory.verify(name)
+    """RFC 5321 3.5.1, 3.5.3: the mailbox, where its user has gone, or why it can't be told."""
+    directory = listener.policy.directory
+    found = directory.verify(name)
     if len(found) > 1:
         return replies.AMBIGUOUS.reply
-    if found:
-        # RFC 6531 3.7.4.2: 252 where the mailbox can't be written in the characters that the client can read.
-        mailbox = str(found[0])
-        return replies.VERIFIED.fill(mailbox=mailbox) if utf8 or mailbox.isascii() else replies.CANNOT_VERIFY.reply
-    return replies.UNKNOWN_NAME.reply
+    if not found:
+        return replies.CANNOT_VERIFY.reply if directory.is_elsewhere(name) else replies.UNKNOWN_NAME.reply
+    meaning = directory.resolve(found[0])
+    mailbox = str(meaning.new if isinstance(meaning, Moved) else found[0])
+    # RFC 6531 3.7.4.2: 252 where the mailbox can't be written in the characters that the client can read.
+    if not (utf8 or mailbox.isascii()):
+        return replies.CANNOT_VERIFY.reply
+    if isinstance(meaning, Moved):
+        return (replies.MOVED_FORWARDED if meaning.forwards else replies.MOVED).fill(new=mailbox)
+    return replies.VERIFIED.fill(mailbox=mailbox)
 
 
 def _expanded(listener: Listener, name: str, utf8: bool) -> Reply:
