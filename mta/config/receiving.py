@@ -182,6 +182,12 @@ class Limits(Table):
         unit="size",
         source="Postfix header_size_limit is 100 KiB for one field",
     )
+    mime_depth: Annotated[int, Field(ge=1, le=1000)] = option(
+        100,
+        "How deep the parts of a message may be nested, counting each multipart and each message inside it.",
+        unit="count",
+        source="Postfix mime_nesting_limit",
+    )
     idle_timeout: PositiveDuration = option(
         "300s", "How long a client may stay silent.", unit="duration", source="RFC 5321 4.5.3.2.7: at least 5 minutes"
     )

@@ -1,8 +1,9 @@
 """
 Complete a message that a local user hands in, as sendmail does.
 
-Owns: which fields a submitted message may lack (RFC 6409 8) and what they become: Date, From, Message-ID.
-Never: changes a field that is there, touches the body, reads a clock.
+Owns: which fields a submitted message may lack (RFC 6409 8) and what they become: Date, From, Message-ID; the domain of
+a From or Sender that is a local part alone.
+Never: changes another field that is there, touches the body, reads a clock.
 Fails: never; what is no header field ends the header.
 """
 
@@ -20,11 +21,17 @@ MAX_HEADER = 256 * 1024
 # Possessive, so that a hostile header costs one pass (RFC 5322 2.2 and 2.2.3; 4.5 for space before the colon).
 _FIELDS = re.compile(rb"(?:[!-9;-~]++[\t ]*+:[^\n]*+\n(?:[\t ][^\n]*+\n)*+)*+")
 _NAME = re.compile(rb"^([!-9;-~]++)[\t ]*+:", re.MULTILINE)
+# RFC 5322 3.4.1: nothing but a dot-atom, on one line. What holds anything else stays: it may be meant another way.
+_ATOM = rb"[!#-'*+/-9=?A-Z^-~-]++"
+_UNQUALIFIED = re.compile(
+    rb"^(?:from|sender)[\t ]*+:[\t ]*+(<)?(?:" + _ATOM + rb"\.)*+" + _ATOM + rb"(?=(?(1)>)[\t ]*+\r?\n(?![\t ]))",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 class Completion:
     """
-    Streams one message through and puts the missing fields in front of its header.
+    Streams one message through and puts the missing fields in front of its header, our domain to names without one.
 
     `sender` None is the null reverse-path; `full_name` goes into From; `at` is seconds since 1970; `identity` is the
     left half of a new Message-ID.
@@ -38,6 +45,7 @@ class Completion:
             b"from": f"From: {_from(full_name, mailbox)}\r\n",
             b"message-id": f"Message-ID: <{identity}@{hostname}>\r\n",
         }
+        self._domain = b"@" + hostname.encode()
         self._held = bytearray()
         self._done = False
 
@@ -68,7 +76,9 @@ class Completion:
         added = "".join(field for name, field in self._added.items() if name not in present).encode()
         # A text without a header, as `echo hello | mail` writes it, is a body, and needs the blank line before it.
         blank = b"" if held.startswith(b"\r\n", end) else b"\r\n"
-        return added + held[:end] + blank + held[end:]
+        # RFC 6409 4.2, 8: a domain that leaves is fully qualified.
+        header = _UNQUALIFIED.sub(lambda name: name[0] + self._domain, held[:end])
+        return added + header + blank + held[end:]
 
 
 def _from(full_name: str, mailbox: str) -> str:

@@ -22,7 +22,8 @@ MAX_HEADERS = 256 * 1024
 _FIELD_NAME = rb"[!-9;-~]{1,200}+[ \t]{0,40}+:"
 _LINE_START = 256
 
-_END = re.compile(rb"\n(?!" + _FIELD_NAME + rb"|[ \t])")
+# The LF before the first line that is no part of a header section.
+SECTION_END = re.compile(rb"\n(?!" + _FIELD_NAME + rb"|[ \t])")
 _RECEIVED = re.compile(rb"\nreceived[ \t]{0,40}+:", re.IGNORECASE)
 
 
@@ -53,7 +54,7 @@ class HopCounter:
         self._seen += len(data)
         start_of_last_line = text.rfind(b"\n")
         # The search stops after the last LF, where nothing can follow: so it always finds something.
-        found = _END.search(text, 0, start_of_last_line + 1)
+        found = SECTION_END.search(text, 0, start_of_last_line + 1)
         end = found.start() if found else start_of_last_line
         if end > 0:
             self.hops += len(_RECEIVED.findall(text, 0, end))
@@ -66,7 +67,7 @@ class HopCounter:
 def header_block(content: bytes) -> bytes:
     """The header section that `content` begins with, without the blank line; at most `MAX_HEADERS` octets."""
     text = b"\n" + content[:MAX_HEADERS]
-    found = _END.search(text)
+    found = SECTION_END.search(text)
     if found:
         return content[: found.start()]
     if len(content) <= MAX_HEADERS:

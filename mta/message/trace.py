@@ -26,7 +26,8 @@ _LAST_SECOND = 253_402_300_799  # 9999-12-31, the last day with a year of four d
 
 # The characters of domains, address literals and user names. A comment could be closed by ")" and a field by CR LF.
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._:@\[\]-]")
-_NOT_IN_PATH = re.compile(r"[^ -~]")
+# RFC 6531 3.7.3, 4.3: beyond ASCII as it is, for only SMTPUTF8 mail has such addresses; never what could end a line.
+_NOT_IN_PATH = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def received(
@@ -95,7 +96,7 @@ def _path(address: Address) -> str:
 
 def return_path(sender: Address | None) -> bytes:
     """The Return-Path field with its CRLF (RFC 5321 4.4); None is the null reverse-path."""
-    return f"Return-Path: <{'' if sender is None else _path(sender)}>\r\n".encode("ascii")
+    return f"Return-Path: <{'' if sender is None else _path(sender)}>\r\n".encode()
 
 
 def date(at: float) -> str:

@@ -28,7 +28,7 @@ class ServerLimits:
     Octets: `message_size`, `header_size`, `command_line` (with CRLF), `text_line` (with CRLF). Seconds: `idle_timeout`,
     `error_delay`, `greet_wait`. `connection_rate`, `message_rate` and `recipient_rate` are of one client in a minute,
     the latter two 0 for any number; `errors_soft` and `errors_hard` count the errors since a session's last message;
-    `hops` is Received fields. All others are counts.
+    `hops` is Received fields, `mime_depth` levels of parts. All others are counts.
     """
 
     connections: int
@@ -42,6 +42,7 @@ class ServerLimits:
     command_line: int
     text_line: int
     header_size: int
+    mime_depth: int
     idle_timeout: float
     errors_soft: int
     errors_hard: int

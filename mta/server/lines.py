@@ -4,8 +4,9 @@ Read lines and content from a connection, and stop reading while something is be
 Owns: the line receiver's buffer, its pauses, lines that are too long, closing.
 Never: understands a line.
 
-Three traps of `LineReceiver` are kept shut here: what stands behind a line that is too long is left lying until more
-arrives; a peer that never reads lets replies pile up; a producer that is paused keeps `loseConnection` from its end.
+Four traps of Twisted are kept shut here: what stands behind a line that is too long is left lying until more arrives; a
+peer that never reads lets replies pile up; a producer that is paused keeps `loseConnection` from its end; a peer that
+shuts down its sending side behind QUIT (Exim does) would get no reply.
 """
 
 # mypy: allow-untyped-calls
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 from typing import Protocol, cast
 
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
 from twisted.protocols.basic import LineReceiver
+from zope.interface import implementer
 
 
 class Wire(Protocol):
@@ -32,6 +34,7 @@ class Wire(Protocol):
     def abortConnection(self) -> None: ...
 
 
+@implementer(IHalfCloseableProtocol)
 class PatientLineReceiver(LineReceiver):
     """
     A `LineReceiver` that can wait.
@@ -48,6 +51,7 @@ class PatientLineReceiver(LineReceiver):
     closing_at: float | None = None
     _choked = False
     _reading_stopped = False
+    _peer_ended = False
     # A line that is too long is passed over in raw mode; `_behind` is what LineReceiver gave up together with it.
     _skipping = False
     _skipped_cr = b""
@@ -67,6 +71,10 @@ class PatientLineReceiver(LineReceiver):
 
     def line_too_long(self) -> None:
         """A line was passed over."""
+        raise NotImplementedError
+
+    def peer_ended(self) -> None:
+        """All that the peer has sent was handed over and answered, and no more will come."""
         raise NotImplementedError
 
     def connectionMade(self) -> None:
@@ -122,6 +130,21 @@ class PatientLineReceiver(LineReceiver):
             self._reading_stopped = False
             self.wire.resumeProducing()
         self.dataReceived(b"")
+        self._close_behind_replies()
+
+    # The peer's end
+
+    def readConnectionLost(self) -> None:
+        """The peer has sent all it will, and may still read: it gets its replies, then the connection closes."""
+        self._peer_ended = True
+        self._close_behind_replies()
+
+    def writeConnectionLost(self) -> None:
+        """We never half-close."""
+
+    def _close_behind_replies(self) -> None:
+        if self._peer_ended and not self.paused and self.closing_at is None:
+            self.peer_ended()
 
     # Reading
 

@@ -103,6 +103,11 @@ class ServerProtocol(PatientLineReceiver):
             self._listener.connections.leave(self._client)
         self._sessions.leave(self)
 
+    def peer_ended(self) -> None:
+        if self._reception is not None:
+            self._note("connection-closed", reason="lost in the middle of a message")
+        self._hang_up(b"")
+
     def _forget(self) -> None:
         """Drop everything but a commit that is under way."""
         self.stop_reading()
@@ -321,7 +326,7 @@ class ServerProtocol(PatientLineReceiver):
             if reception is None:
                 asked = session.end_of_data(0)
             else:
-                asked = session.end_of_data(reception.hops, reception.header_too_large)
+                asked = session.end_of_data(reception.hops, reception.header_too_large, reception.too_deep)
             if isinstance(asked, EndOfData):
                 assert reception is not None
                 self._commit(reception, asked.envelope)

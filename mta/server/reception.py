@@ -1,7 +1,8 @@
 """
 A message on its way from a session into the spool.
 
-Owns: the trace field in front of the content, the count of hops, completing what a mail program handed in.
+Owns: the trace field in front of the content, counting hops and how deep parts are nested, completing what a mail
+program handed in.
 Never: judges the content, answers the peer.
 """
 
@@ -17,7 +18,9 @@ from mta.ids import spell
 from mta.interfaces import ISpool
 from mta.message.completion import Completion
 from mta.message.headers import HopCounter
+from mta.message.mime_depth import MimeDepth
 from mta.message.trace import received
+from mta.policy.limits import ServerLimits
 from mta.server.listener import Listener
 from mta.smtp.server import ServerSession
 
@@ -29,18 +32,19 @@ class Reception:
     """
     One message, from the reply to DATA or its first chunk until it is committed or aborted.
 
-    `trace` is its Received field; `header_size` in octets, without that. `completion` adds the fields that a submitted
-    message lacks, None adds nothing.
+    `trace` is its Received field; no limit counts that. `completion` adds the fields that a submitted message
+    lacks, None adds nothing.
     """
 
-    __slots__ = ("_completion", "_hops", "_receiving", "_trace", "queue_id")
+    __slots__ = ("_completion", "_depth", "_hops", "_receiving", "_trace", "queue_id")
 
     def __init__(
-        self, spool: ISpool, queue_id: int, trace: bytes, header_size: int, completion: Completion | None
+        self, spool: ISpool, queue_id: int, trace: bytes, limits: ServerLimits, completion: Completion | None
     ) -> None:
         self.queue_id = queue_id
         self._receiving = spool.receive(queue_id)
-        self._hops = HopCounter(header_size)
+        self._hops = HopCounter(limits.header_size)
+        self._depth = MimeDepth(limits.mime_depth)
         self._trace = trace
         self._completion = completion
 
@@ -54,10 +58,17 @@ class Reception:
         """Whether the header was not over after so many octets as it may have."""
         return self._hops.too_long
 
+    @property
+    def too_deep(self) -> bool:
+        """Whether its parts are nested deeper than they may be."""
+        return self._depth.too_deep
+
     def write(self, content: bytes) -> Deferred[None] | None:
         """Store the next octets; a Deferred says when there is room for more. The first call takes the trace along."""
         if not self._hops.finished:
             self._hops.feed(content)
+        if not self._depth.finished:
+            self._depth.feed(content)
         if self._completion is not None:
             content = self._completion.feed(content)
         return self._store(content)
@@ -95,7 +106,7 @@ def receive(listener: Listener, client: str, session: ServerSession, envelope: E
         at=now,
     )
     completion = listener.completion(envelope.sender, queue_id, now)
-    return Reception(listener.spool, queue_id, trace, listener.limits.header_size, completion)
+    return Reception(listener.spool, queue_id, trace, listener.limits, completion)
 
 
 def is_full(fault: BaseException | None) -> bool:

@@ -155,7 +155,7 @@ class Incoming:
         """Whether it will be refused, whatever follows: nothing of it needs to be kept."""
         return self._refusal is not None or self._fault() is not None
 
-    def verdict(self, hops: int, header_too_large: bool = False) -> Reply | None:
+    def verdict(self, hops: int, header_too_large: bool = False, too_deep: bool = False) -> Reply | None:
         """
         The refusal of the whole content, or None; `hops` counts its Received fields.
 
@@ -167,6 +167,8 @@ class Incoming:
         fault = self._fault()
         if fault is None and header_too_large:
             fault = replies.HEADER_TOO_LARGE
+        if fault is None and too_deep:
+            fault = replies.TOO_DEEP
         if fault is None and hops > self._terms.hops:
             fault = replies.TOO_MANY_HOPS
         if fault is replies.TOO_LARGE:

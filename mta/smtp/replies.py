@@ -311,7 +311,7 @@ SUBMISSION_DENIED = ServerReply(
     "5.7.1",
     "This port takes mail of its own users only, and you are none",
     "The listener has role submission, and the client is not in `relay.networks`.",
-    "RFC 6409 4.2",
+    "RFC 6409 4.3",
 )
 AMBIGUOUS = ServerReply(
     553, "5.1.4", "Ambiguous; give the whole address", "VRFY found several mailboxes.", "RFC 5321 3.5.1"
@@ -356,6 +356,13 @@ OUT_OF_TURN = ServerReply(
 )
 NO_VALID_RECIPIENTS = ServerReply(
     554, "5.5.1", "No valid recipients", "DATA or BDAT came, but no RCPT was accepted.", "RFC 5321 3.3"
+)
+TOO_DEEP = ServerReply(
+    554,
+    "5.6.0",
+    "The parts of the message are nested too deep",
+    "There are more than `limits.mime_depth` multiparts and messages, one in the other.",
+    "RFC 2046 5.1, 5.2.1",
 )
 TOO_MANY_HOPS = ServerReply(
     554,

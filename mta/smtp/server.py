@@ -361,7 +361,7 @@ class ServerSession(Standing):
         """Note a fault of ours while content arrives: it is read to its end, and answered with `reply` then."""
         self._current.condemn(reply)
 
-    def end_of_data(self, hops: int, header_too_large: bool = False) -> bytes | EndOfData:
+    def end_of_data(self, hops: int, header_too_large: bool = False, too_deep: bool = False) -> bytes | EndOfData:
         """
         The reply to what has `ended`, or the question that commits the message; `hops` in its header.
 
@@ -369,7 +369,7 @@ class ServerSession(Standing):
         """
         self._begin()
         message = self._current
-        refusal = message.verdict(hops, header_too_large)
+        refusal = message.verdict(hops, header_too_large, too_deep)
         if refusal is not None:
             return self._conclude(refusal)
         if not message.is_complete:

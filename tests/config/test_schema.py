@@ -48,6 +48,7 @@ DEFAULTS = {
         "command_line": 2048,
         "text_line": 2000,
         "header_size": 262_144,
+        "mime_depth": 100,
         "idle_timeout": 300.0,
         "errors_soft": 10,
         "errors_hard": 20,

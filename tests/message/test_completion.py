@@ -14,7 +14,7 @@ SENDER = parse_address("alice@example.org")
 DATE = b"Date: Mon, 23 Nov 2026 04:30:00 +0000\r\n"
 FROM = b"From: <alice@example.org>\r\n"
 IDENTITY = b"Message-ID: <ID@mx.test>\r\n"
-FULL = b"Date: x\r\nFrom: y\r\nMessage-Id: z\r\n"
+FULL = b"Date: x\r\nFrom: y@x\r\nMessage-Id: z\r\n"
 
 
 def completed(*pieces: bytes, sender: Address | None = SENDER, full_name: str = "") -> bytes:
@@ -28,7 +28,7 @@ class CompletionTests(SynchronousTestCase):
         for message, expected in (
             (FULL + b"\r\nbody\r\n", FULL + b"\r\nbody\r\n"),
             (b"Subject: s\r\n\r\nbody\r\n", DATE + FROM + IDENTITY + b"Subject: s\r\n\r\nbody\r\n"),
-            (b"FROM : me\r\nDATE: d\r\n\r\n", IDENTITY + b"FROM : me\r\nDATE: d\r\n\r\n"),
+            (b"FROM : me@x\r\nDATE: d\r\n\r\n", IDENTITY + b"FROM : me@x\r\nDATE: d\r\n\r\n"),
             # A name inside a folded field or the body is no field.
             (
                 b"Subject: s\r\n Date: x\r\n\r\nFrom: y\r\n",
@@ -43,6 +43,35 @@ class CompletionTests(SynchronousTestCase):
             (b"", DATE + FROM + IDENTITY + b"\r\n"),
         ):
             self.assertEqual(expected, completed(message))
+
+    def test_unqualified(self) -> None:
+        """RFC 6409 4.2, 8: a From or Sender that is a name alone gets our domain; whatever else stands there stays."""
+        for field, expected in (
+            (b"From: alice\r\n", b"From: alice@mx.test\r\n"),
+            (b"FROM :alice.b+c \t\r\n", b"FROM :alice.b+c@mx.test \t\r\n"),
+            (b"Sender: <alice>\r\n", b"Sender: <alice@mx.test>\r\n"),
+            (b"From: al'ice-1/2=3^4_5`6{7|8}9~\r\n", b"From: al'ice-1/2=3^4_5`6{7|8}9~@mx.test\r\n"),
+            *(
+                (same, same)
+                for same in (
+                    *(b"From: alice@x.test\r\n", b"From: <alice@x.test>\r\n", b"From: a b\r\n", b"From: A <a>\r\n"),
+                    *(
+                        b"From: a,b\r\n",
+                        b"From: a, b\r\n",
+                        b"From: a:;\r\n",
+                        b"From: a;\r\n",
+                        b'From: "a"\r\n',
+                        b"From:\r\n",
+                    ),
+                    *(b"From: a (A)\r\n", b"From: <a\r\n", b"From: a>\r\n", b"From: <>\r\n", b"From: .a\r\n"),
+                    *(b"From: a.\r\n", b"From: a..b\r\n", b"From: a\\b\r\n", b"From: [a]\r\n", b"From: \xc3\xa4\r\n"),
+                    *(b"From: a\r\n b\r\n", b"From: a\r\n\t@x.test\r\n", b"From:\r\n a\r\n", b"From: a\rb\r\n"),
+                    *(b"To: alice\r\n", b"Reply-To: alice\r\n", b"X-From: a\r\n", b"X: y\r\n From: a\r\n"),
+                )
+            ),
+        ):
+            message = FULL + field + b"\r\nFrom: body\r\n"
+            self.assertEqual(FULL + expected + b"\r\nFrom: body\r\n", completed(message))
 
     def test_every_split(self) -> None:
         """However the content is cut, the result is the same."""

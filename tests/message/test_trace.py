@@ -77,9 +77,9 @@ class ReceivedTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None, derandomize=True)
     @given(st.text(), st.text(), st.text(), st.text(max_size=70), st.text(max_size=70))
     def test_one_field(self, helo: str, client_ip: str, client_name: str, local: str, domain: str) -> None:
-        """Whatever a peer says, the field is one field of printable ASCII."""
+        """Whatever a peer says, the field is one field of printable ASCII, and UTF-8 in an address."""
         wire = field(helo=helo, client_ip=client_ip, client_name=client_name, recipient=Address(local, domain))
-        self.assertRegex(wire, rb"\AReceived: [!-~ ]+\r\n(?:\t[!-~ ]+\r\n)+\Z")
+        self.assertRegex(wire, rb"\AReceived: [!-~ \x80-\xff]+\r\n(?:\t[!-~ \x80-\xff]+\r\n)+\Z")
 
 
 class ReturnPathTests(SynchronousTestCase):
@@ -88,6 +88,7 @@ class ReturnPathTests(SynchronousTestCase):
         table = {
             None: b"Return-Path: <>\r\n",
             Address("alice", "a.test"): b"Return-Path: <alice@a.test>\r\n",
+            Address("jörg", "a.test"): "Return-Path: <jörg@a.test>\r\n".encode(),
             Address("a b", "a.test"): b'Return-Path: <"a b"@a.test>\r\n',
             Address("a\r\nX: y", "a.test"): b'Return-Path: <"a??X: y"@a.test>\r\n',
         }

@@ -21,6 +21,7 @@ def limits_for_tests(**changed: Any) -> ServerLimits:
         "command_line": 2048,
         "text_line": 2000,
         "header_size": 256 * 1024,
+        "mime_depth": 100,
         "idle_timeout": 300.0,
         "errors_soft": 10,
         "errors_hard": 20,

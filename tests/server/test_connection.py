@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.policy.limits import Connections
 from mta.server.transcript import Transcript
 from tests.policy.limits import limits_for_tests
-from tests.server.fakes import HOSTNAME, TRUSTED, Client, Site
+from tests.server.fakes import HOSTNAME, TRUSTED, Client, Site, codes
 
 ENVELOPE = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<alice@local.test>\r\n"
 
@@ -261,6 +261,28 @@ class LostTests(SynchronousTestCase):
         self.assertFalse(site.spool.received[0].aborted)
         site.spool.finish()
         self.assertEqual([(1, True)], site.queue.taken)
+
+    def test_half_closed(self) -> None:
+        """A peer that shuts down its sending side behind its last command gets all its replies, then the end."""
+        site = Site()
+        site.spool.slow = True
+        client = site.hello()
+        client.say(ENVELOPE + b"BDAT 3 LAST\r\nx\r\nQUIT\r\n")
+        client.server.readConnectionLost()
+        self.assertTrue(client.open)
+        site.spool.finish()
+        self.assertEqual(["250", "221"], codes(client.heard())[-2:])
+        self.assertFalse(client.open)
+
+    def test_half_closed_in_content(self) -> None:
+        """A peer that ends in the middle of a message is not waited for, and nothing of it is kept."""
+        site = Site()
+        client = site.hello()
+        client.say(ENVELOPE + b"DATA\r\n")
+        client.say(b"x\r\n")
+        client.server.readConnectionLost()
+        self.assertFalse(client.open)
+        self.assertTrue(site.spool.received[0].aborted)
 
     def test_lost_while_spool_is_full(self) -> None:
         """A connection lost while the spool wants no more is aborted, and room that comes later harms nobody."""

@@ -384,6 +384,21 @@ class ContentTests(SynchronousTestCase):
                 self.assertEqual(Stage.READY, peer.session.stage)
                 self.assertLessEqual(len(peer.content), TERMS.message_size)
 
+    def test_too_deep(self) -> None:
+        """RFC 2046 5.1: parts nested too deep are refused, after faults of the lines or the header, before a loop."""
+        for data, large, hops, codes in (
+            (b"x\r\n.\r\n", False, 0, b"554 5.6.0 "),
+            (b"x\r\n.\r\n", False, 51, b"554 5.6.0 "),
+            (b"x\r\n.\r\n", True, 0, b"552 5.3.4 "),
+            (b"a\nb\r\n.\r\n", False, 0, b"550 5.5.2 "),
+        ):
+            peer = Peer().ready(*IN_DATA)
+            peer.session.content(data)
+            reply = peer.session.end_of_data(hops, large, True)
+            assert isinstance(reply, bytes)
+            self.assertEqual(codes, reply[: len(codes)])
+            self.assertEqual(Stage.READY, peer.session.stage)
+
     def test_normalized(self) -> None:
         """For a named network bare newlines become line ends, and no refusal."""
         peer = Peer(normalize=True).ready(*IN_DATA)
