@@ -61,11 +61,6 @@ class Address:
         return f'"{quoted}"@{self.domain}'
 
     @property
-    def is_literal(self) -> bool:
-        """Whether the domain is an address literal."""
-        return self.domain.startswith("[")
-
-    @property
     def needs_utf8(self) -> bool:
         """Whether only a server with SMTPUTF8 can take it: the domain has an ASCII form, a local part has none."""
         return not self.local.isascii()

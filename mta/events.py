@@ -31,10 +31,6 @@ class Kind(Enum):
     CRASHED = "crashed"
     QUARANTINED = "quarantined"
 
-    @property
-    def is_terminal(self) -> bool:
-        return self in TERMINAL
-
 
 TERMINAL = frozenset((Kind.DELIVERED, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED))
 

@@ -101,7 +101,6 @@ class MtaService(Service):
         self._ports: list[IListeningPort] = []
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
-        self._stopping = False
 
     # Start
 

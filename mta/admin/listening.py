@@ -18,13 +18,11 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorUNIX
 from twisted.internet.protocol import Factory
 
+from mta.config.checking import MAX_SOCKET_PATH
+
 
 class ControlSocketError(Exception):
     """The control socket can't be opened; the text says why."""
-
-
-# sockaddr_un.sun_path with its closing NUL, unix(7).
-MAX_PATH = 107
 
 
 def listen(reactor: IReactorUNIX, path: Path, mode: int, factory: Factory) -> IListeningPort:
@@ -34,8 +32,8 @@ def listen(reactor: IReactorUNIX, path: Path, mode: int, factory: Factory) -> IL
     Raises `ControlSocketError`.
     """
     address = os.fspath(path)
-    if len(os.fsencode(address)) > MAX_PATH:
-        raise ControlSocketError(f"{path}: the path of the control socket is longer than {MAX_PATH} octets")
+    if len(os.fsencode(address)) > MAX_SOCKET_PATH:
+        raise ControlSocketError(f"{path}: the path of the control socket is longer than {MAX_SOCKET_PATH} octets")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -18,7 +18,7 @@ from mta.message.templates import TemplateError, load
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
 # unix(7): sun_path has 108 octets, the last one a NUL.
-_MAX_SOCKET_PATH = 107
+MAX_SOCKET_PATH = 107
 
 
 def problems(config: Config, resolv_conf: Path = _RESOLV_CONF) -> list[str]:
@@ -63,8 +63,8 @@ def _sockets(config: Config) -> Iterator[str]:
     for key, place, blame in sockets:
         path = place.absolute()
         length = len(os.fsencode(path))
-        if length > _MAX_SOCKET_PATH:
-            yield f"{key}: {path} has {length} octets of at most {_MAX_SOCKET_PATH}; shorten {blame}"
+        if length > MAX_SOCKET_PATH:
+            yield f"{key}: {path} has {length} octets of at most {MAX_SOCKET_PATH}; shorten {blame}"
 
 
 def _templates(config: Config) -> Iterator[str]:

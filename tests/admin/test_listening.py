@@ -14,8 +14,9 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
-from mta.admin.listening import MAX_PATH, ControlSocketError, listen
+from mta.admin.listening import ControlSocketError, listen
 from mta.admin.peer import uid_of
+from mta.config.checking import MAX_SOCKET_PATH
 
 
 class ListenTests(TestCase):
@@ -31,7 +32,7 @@ class ListenTests(TestCase):
         return port
 
     def assert_refused(self, words: str) -> None:
-        before = self.path.lstat() if len(str(self.path)) <= MAX_PATH else None
+        before = self.path.lstat() if len(str(self.path)) <= MAX_SOCKET_PATH else None
         with self.assertRaises(ControlSocketError) as caught:
             self.listen()
         self.assertIn(words, str(caught.exception))
