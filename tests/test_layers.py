@@ -36,6 +36,7 @@ LAYERS = {
     "mta.service": 4,
     "mta.tap": 4,
     "mta.cli": 4,
+    "mta.sim": 4,
 }
 # The exception that ISpool's Deferreds fail with is part of its contract.
 SHARED = ("mta.spool.errors", "mta.spool.SpoolError")

@@ -178,11 +178,15 @@ def memory_spool(
     journal: Journal = lambda _event: None,
 ) -> Spool:
     """
-    The same spool in memory, for tests and the simulator.
+    The same spool in memory, for tests.
 
     `database` (`mta.spool.schema.memory`) is what a disk would be, and outlives the spool: opening it again is a
     restart. `call_soon` is a clock's ``callLater(0, ...)``.
     """
+    return spool_on(database, InlineCommit(database, call_soon, journal), now)
+
+
+def spool_on(database: SpoolConnection, running: Runs, now: float) -> Spool:
+    """The spool in a database in memory, whose transactions `running` runs; opening it again is a restart."""
     worker, largest_id = _begin(database, "memory", 0, now)
-    running = InlineCommit(database, call_soon, journal)
     return Spool(running, running, worker, largest_id)

@@ -1,0 +1,1 @@
+"""The simulator: the production code on a simulated clock, network and disk."""
