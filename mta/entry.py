@@ -42,7 +42,8 @@ class QueuedRecipient:
     """
     A recipient that is due: how often it was tried, and when it is due in seconds since 1970.
 
-    `notify` and `orcpt` as in `mta.envelope.Recipient`; `delay_told`: its sender has had a notice of the delay.
+    `notify` and `orcpt` as in `mta.envelope.Recipient`; `delay_told`: its sender has had a notice of the delay;
+    `last_reply`: why it is still here, as people read it in the queue.
     """
 
     address: Address
@@ -51,6 +52,7 @@ class QueuedRecipient:
     notify: frozenset[Notify] | None = None
     orcpt: str = ""
     delay_told: bool = False
+    last_reply: str = ""
 
     @property
     def recipient(self) -> Recipient:

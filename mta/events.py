@@ -41,9 +41,13 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "The message is durable in the spool and was acknowledged.",
             ("client", "helo", "listener", "protocol", "sender", "size", "recipients"),
         ),
-        Kind.ROUTED: ("A next hop was chosen for the recipient by a rule.", ("rule", "next_hop", "site")),
+        Kind.ROUTED: (
+            "An attempt begins: a next hop was chosen for the recipient by a rule.",
+            ("rule", "next_hop", "site"),
+        ),
         Kind.DEFERRED: (
-            "It will be tried again when `due`; attempt 0: nobody was asked, its site is silent or crowded.",
+            "It will be tried again when `due`; attempt 0: nobody was asked, its site is silent or crowded (told once,"
+            " however often that is so; the queue's list has the time that is due now).",
             ("attempt", "reason", "host", "phase", "reply", "code", "due", "dsn"),
         ),
         Kind.DELIVERED: ("A next hop or a mailbox took it.", ("attempt", "host", "reply", "delay")),

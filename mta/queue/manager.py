@@ -40,6 +40,8 @@ NEW_MAIL_SHARE = 0.8
 SITE_SHARE = 0.5
 # Bounds, in seconds, on how long it waits there.
 SHORTEST_POSTPONEMENT, LONGEST_POSTPONEMENT = 5.0, 300.0
+# What waits for a dead site comes back within this share of the wait, in so many steps.
+SPREAD, SPREAD_STEPS = 0.1, 20
 # Full, the window is filled again when this share of it is used: a claim for each place would cost a commit each.
 REFILL_SHARE = 0.9
 
@@ -253,7 +255,6 @@ class QueueManager:
 
     def _carry_out(self, plan: Plan, active: Active) -> None:
         active.jobs = len(plan.jobs) + 1  # the planning counts as one, so that the last job is known as the last
-        active.events = plan.events
         self._recorder.conclude(active, plan.nowhere)
         for job in plan.jobs:
             self._queue(job)
@@ -264,7 +265,7 @@ class QueueManager:
         if crowded and len(site.waiting) >= self._limits.active_messages * SITE_SHARE:
             wait = min(max(site.expected_wait(), SHORTEST_POSTPONEMENT), LONGEST_POSTPONEMENT)
             due = self._clock.seconds() + wait * self._rng.uniform(0.5, 1.0)
-            reason = f"{len(site.waiting)} transactions wait for {site.name} before this one"
+            reason = f"many messages wait for {site.name} before this one"
             self._recorder.postpone(job.active, job.recipients, due, reason)
         else:
             self._turns.add(job)
@@ -276,14 +277,14 @@ class QueueManager:
         That is no attempt. A message whose lifetime is over ends by one that was made after it was over, its own or
         another's: the dead mark alone delays, it never expires.
         """
-        now = self._clock.seconds()
         dead_until = site.window.dead_until
         for job in jobs:
             if site.silence is not None and site.silent_at >= job.active.expiry:
                 self._recorder.conclude(job.active, [(recipient, site.silence) for recipient in job.recipients])
             else:
-                # Spread, so that they do not all come back in the instant of the probe.
-                due = dead_until + self._rng.uniform(0.0, 0.1) * (dead_until - now)
+                # Spread, so that they do not all come back in the instant of the probe; in steps, so that those of a
+                # step are claimed together.
+                due = dead_until + self._rng.randrange(SPREAD_STEPS) * site.window.wait * SPREAD / SPREAD_STEPS
                 reason = f"{site.name} does not answer; it is asked again later"
                 self._recorder.postpone(job.active, job.recipients, due, reason)
 
@@ -294,11 +295,14 @@ class QueueManager:
         entry = job.active.entry
         job.began = self._clock.seconds()
         if job.active.withdrawn:
-            job.recipients = [item for item in job.recipients if str(item.address) not in job.active.withdrawn]
+            withdrawn = job.active.withdrawn
+            job.recipients = [item for item in job.recipients if str(item.address) not in withdrawn]
+            job.routed = [event for event in job.routed if event.recipient not in withdrawn]
         if not job.recipients:
             self._turns.ended(job, Ending.OUR_FAULT)
             self._recorder.job_done(job.active, [], [])
             return
+        job.active.events += job.routed
         delivery = Delivery(
             message=entry.message,
             arrived=entry.arrived,

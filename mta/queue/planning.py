@@ -16,7 +16,6 @@ from twisted.python.failure import Failure as Fault
 from mta.address import Address
 from mta.destination import Destination, Route
 from mta.entry import QueuedRecipient
-from mta.events import Event
 from mta.interfaces import IDestinations
 from mta.outcome import Deferral, Failure
 from mta.queue import concluding
@@ -39,11 +38,10 @@ def _first_fault(fault: Fault) -> Fault:
 
 @dataclass(slots=True)
 class Plan:
-    """The jobs of a message, who has no destination and why, and the events that tell of the routing."""
+    """The jobs of a message, and who has no destination and why."""
 
     jobs: list[Job] = field(default_factory=list)
     nowhere: list[tuple[QueuedRecipient, Deferral | Failure]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
 
 
 class Planner:
@@ -86,10 +84,10 @@ class Planner:
                 if not isinstance(found, Destination):
                     plan.nowhere.append((recipient, found))
                     continue
-                plan.events.append(concluding.routed(active.entry.message, now, recipient.address, rule, found))
                 job = filling.get(found)
                 if job is None or len(job.recipients) >= self._per_transaction:
                     job = filling[found] = Job(active, found, [])
                     plan.jobs.append(job)
                 job.recipients.append(recipient)
+                job.routed.append(concluding.routed(active.entry.message, now, recipient.address, rule, found))
         return plan

@@ -104,14 +104,19 @@ class Recorder:
     def postpone(self, active: Active, recipients: Iterable[QueuedRecipient], due: float, reason: str) -> None:
         """One job of a message did not get its turn: back to the spool with it until `due`."""
         moment = self._moment(active)
-        pairs = []
+        results: list[Result] = []
+        events: list[Event] = []
         for recipient in recipients:
             if concluding.is_late(recipient, moment):
                 outcome = Deferral(reason, Phase.QUEUE)
                 active.bad_news.append(News(recipient, Action.DELAYED, outcome, due, counts=False))
-            else:
-                pairs.append(concluding.postponed(moment, recipient, due, reason))
-        self.job_done(active, [result for result, _event in pairs], [event for _result, event in pairs])
+                continue
+            result, event = concluding.postponed(moment, recipient, due, reason)
+            results.append(result)
+            # Told once: a site that is dead for days would add an event for each message that waits for it, every hour.
+            if recipient.last_reply != reason:
+                events.append(event)
+        self.job_done(active, results, events)
 
     def expanded(self, entry: Entry) -> None:
         """Tell the sender of a message that was just accepted of its aliases that were expanded (RFC 3461 5.2.7.3)."""

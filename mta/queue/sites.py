@@ -39,6 +39,11 @@ class SiteWindow:
         self.running = 0
 
     @property
+    def wait(self) -> float:
+        """Seconds from the last dead mark to the probe; 0 for a site that lives."""
+        return self._wait
+
+    @property
     def concurrency(self) -> int:
         """Attempts that may run at once: one probe while the site has not answered since it was marked."""
         return 1 if self._wait else int(self._window)

@@ -62,9 +62,14 @@ class Active:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One transaction to be; `began` is when its attempt started, in seconds since 1970."""
+    """
+    One transaction to be; `began` is when its attempt started, in seconds since 1970.
+
+    `routed` are the events that tell how its recipients came to this destination: of use once there is an attempt.
+    """
 
     active: Active
     destination: Destination
     recipients: list[QueuedRecipient]
     began: float = 0.0
+    routed: list[Event] = field(default_factory=list)

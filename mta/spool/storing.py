@@ -190,14 +190,15 @@ def claim_due(database: SpoolConnection, worker: int, now: float, limit: int) ->
 
 def _due_recipients(database: SpoolConnection, message: int, now: float) -> list[QueuedRecipient]:
     rows = database.execute(
-        "SELECT address, attempts, due, details FROM recipients WHERE message = ? AND state = 'queued' AND due <= ?",
+        "SELECT address, attempts, due, last_reply, details FROM recipients"
+        " WHERE message = ? AND state = 'queued' AND due <= ?",
         (message, now),
     )
     return [_queued_recipient(*row) for row in rows]
 
 
-def _queued_recipient(address: str, attempts: int, due: float, details: str | None) -> QueuedRecipient:
-    recipient = QueuedRecipient(parse_address(address, utf8=True), int(attempts), due)
+def _queued_recipient(address: str, attempts: int, due: float, last_reply: str, details: str | None) -> QueuedRecipient:
+    recipient = QueuedRecipient(parse_address(address, utf8=True), int(attempts), due, last_reply=last_reply)
     if details:
         said = _details(details)
         notify = said.get("notify")
