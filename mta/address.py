@@ -74,7 +74,7 @@ def parse_domain(text: str, *, utf8: bool = False) -> str:
     """
     A domain name or address literal, lower-cased and checked; with `utf8`, U-labels become A-labels (RFC 5891).
 
-    Raises `AddressError`. A trailing dot is refused: RFC 5321 2.3.5 has names without it.
+    Raises `AddressError`. A trailing dot is refused: RFC 5321 4.1.2 has names without it.
     """
     if utf8 and not text.isascii():
         text = _to_ascii(text)

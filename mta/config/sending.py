@@ -70,7 +70,7 @@ class Dns(Table):
         "1h",
         "The longest that a missing name or record is remembered.",
         unit="duration",
-        source="RFC 2308 5 recommends at most 1 to 3 hours",
+        source="RFC 2308 5: 1 to 3 hours work well",
     )
 
 

@@ -22,7 +22,7 @@ from mta.lookup import MX, Answer, Record, Status
 MAX_RECORDS = 100
 # Unbound follows 11, BIND 16; a mail domain has one or two.
 MAX_ALIASES = 10
-# RFC 2181 8 asks for a limit of our own on long TTLs. Resolvers allow a day or a week.
+# RFC 2181 8 allows a limit of our own on long TTLs. Resolvers allow a day or a week.
 MAX_TTL = 86_400
 
 # The EDNS payload size that fits into every path's MTU (DNS flag day 2020).
@@ -97,7 +97,7 @@ def read_response(data: bytes, question: Question, query_id: int) -> Response | 
     """
     The response to this query in `data`; None where it is damaged or belongs to another query.
 
-    RFC 5452 4: the id and the question must be ours. The caller has checked where it came from.
+    RFC 5452 9.1: the id and the question must be ours. The caller has checked where it came from.
     """
     if len(data) < _HEADER.size:
         return None
@@ -231,7 +231,7 @@ def _negative(response: Response, question: Question, name: str, ttl: int) -> An
     """A response without the records that were asked for; `name` is the end of the aliases, `ttl` the least of them."""
     # RFC 2308 5: without an SOA record, nothing says how long it holds, and it should not be remembered.
     ttl_left = min(ttl, response.negative_ttl or 0)
-    if response.rcode == dns.ENAME:  # RFC 6604 2: it speaks of the end of the chain
+    if response.rcode == dns.ENAME:  # RFC 6604 3: it speaks of the end of the chain
         return Answer(Status.NXDOMAIN, (), ttl_left, response.secure, f"{name} does not exist")
     if response.negative_ttl is None:
         if name != question.name:

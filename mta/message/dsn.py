@@ -139,7 +139,7 @@ def _text_part(text: str, languages: Sequence[Language], utf8: bool) -> bytes:
 
 
 def _threading(headers: bytes) -> Fields:
-    """RFC 3834 3.1.4: the fields that put the report beside the message it is about."""
+    """RFC 3834 3.1.6: the fields that put the report beside the message it is about."""
     found = _MESSAGE_ID.fullmatch(field(headers, b"Message-ID") or "")
     return [("In-Reply-To", found[0]), ("References", found[0])] if found else []
 

@@ -82,7 +82,7 @@ def delivery_status(
 def _message_fields(reporting_mta: str, message: ReportedMessage) -> Fields:
     fields = []
     if message.envid:
-        fields.append(("Original-Envelope-Id", message.envid))  # RFC 3464 2.2.1: as it was before xtext
+        fields.append(("Original-Envelope-Id", message.envid))  # RFC 3461 6.3: as it was before xtext
     fields.append(("Reporting-MTA", f"dns; {reporting_mta}"))
     if message.received_from:
         fields.append(("Received-From-MTA", f"dns; {message.received_from}"))
@@ -124,7 +124,7 @@ def _diagnosis(outcome: Outcome) -> Fields:
         return [*remote, ("Diagnostic-Code", f"smtp; {outcome.reply.raw}")]
     if isinstance(outcome, Delivered):
         return []  # `host` may be a path of ours
-    # RFC 3464 2.3.6: a diagnostic that no peer sent must not be called "smtp".
+    # RFC 3461 9.2: a diagnostic that no peer sent must not be called "smtp".
     return [("Diagnostic-Code", f"x-mta; {outcome.reason}")]
 
 
@@ -139,7 +139,7 @@ def _status_code(reported: ReportedRecipient) -> str:
 
 
 def _host_name(host: str) -> str:
-    """A host of an outcome, "name[ip]:port", as a name of type "dns" (RFC 3464 2.1.2): the name, else "[ip]"."""
+    """A host of an outcome, "name[ip]:port", as a name of type "dns" (RFC 3461 9.3): the name, else "[ip]"."""
     found = _HOST.match(host)
     if not found:
         return host

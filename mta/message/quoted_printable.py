@@ -2,7 +2,7 @@
 Convert a message with 8-bit content to one of 7 bits (RFC 6152 3, RFC 2045 6.7).
 
 Owns: which parts are encoded, quoted-printable, the fields that say so.
-Never: changes a part that has 7 bits already, or a header field but Content-Transfer-Encoding (RFC 2049 2).
+Never: changes a part that has 7 bits already, or a header field but Content-Transfer-Encoding.
 Fails: `ConversionError` where no standard way leads to 7 bits; nothing is guessed.
 """
 
@@ -24,7 +24,7 @@ _ENCODING = re.compile(
 _TO_ENCODE = re.compile(rb"[^!-<>-~ \t]|[ \t]\Z")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _LINE = 76
-# RFC 2046 5.2: what is in them is a message, and no encoding may be put on it.
+# RFC 2046 5.2.1: what is in them is a message, and no encoding may be put on it.
 _MESSAGES = frozenset(("message/rfc822", "message/global", "message/news"))
 _IN_SEVEN_BITS_ONLY = frozenset(("message/partial", "message/external-body"))
 # RFC 1428 3: text of which nobody knows the character set.

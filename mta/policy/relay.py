@@ -103,7 +103,7 @@ class RelayPolicy:
 
 
 def _is_routed(local: str) -> bool:
-    """Whether a local part could be read as a way to another host (RFC 5321 4.1.2 leaves that to the receiver)."""
+    """Whether a local part could be read as a way to another host (RFC 5321 2.3.11 leaves that to the receiver)."""
     return not _ROUTING_CHARACTERS.isdisjoint(local)
 
 

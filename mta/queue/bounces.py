@@ -60,7 +60,7 @@ class Bouncer:
     Makes reports in the name of `report_from`.
 
     `full_below`: up to this many octets the whole original goes along, else its header block (Postfix: 50,000). That
-    holds against RET=FULL (RFC 3461 4.3), too: a large message must not be thrown at whose address somebody else used.
+    holds against RET=FULL (RFC 3461 6.2), too: a large message must not be thrown at whose address somebody else used.
     `languages` are the texts for people, the first one has the
     subject. `double_bounce` gets what can't be reported to anybody, None: nobody does.
     """

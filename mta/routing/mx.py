@@ -24,7 +24,7 @@ def literal_hosts(domain: str) -> tuple[Host, ...] | None:
     """
     The one host of an address literal such as ``[192.0.2.1]``; None for a domain name.
 
-    RFC 5321 5.1 has no MX lookup for it: the address is the host, and the DNS need not be asked.
+    RFC 5321 4.1.3: it stands in for a name that the DNS does not know, so the DNS is not asked.
     """
     if not domain.startswith("["):
         return None
@@ -53,7 +53,7 @@ def hosts_from(
         return _implicit_host(domain, tuple(addresses), own_names)
     exchanges = [record for record in mx.records if isinstance(record, MX)]
     if all(record.exchange == "" for record in exchanges):
-        # RFC 7505 4.2 gives the code. Beside other records a null MX means nothing (RFC 7505 3) and is dropped below.
+        # RFC 7505 4.1 gives the code. Beside other records a null MX means nothing (RFC 7505 3) and is dropped below.
         return Failure(f"domain {domain} does not accept mail (null MX, RFC 7505)", Phase.DNS, enhanced="5.1.10")
     return _before_ourselves(domain, _usable(exchanges), own_names)
 

@@ -59,7 +59,7 @@ def capabilities_from(hello: Reply) -> Capabilities:
         pipelining="PIPELINING" in offers,
         eight_bit_mime="8BITMIME" in offers,
         size="SIZE" in offers,
-        size_limit=limit or None,  # RFC 1870 4: zero says that there is no fixed maximum
+        size_limit=limit or None,  # RFC 1870 3: zero says that there is no fixed maximum
         chunking="CHUNKING" in offers,
         # RFC 3030 3: it is of no use without CHUNKING.
         binary_mime="BINARYMIME" in offers and "CHUNKING" in offers,

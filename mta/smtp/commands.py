@@ -33,8 +33,8 @@ OBSOLETE = frozenset(b"SAML SEND SOML TURN".split())
 # RFC 5321 2.3.8 has no CR and LF but as line end, 4.1.2 no NUL anywhere.
 _FORBIDDEN = re.compile(rb"[\x00\r\n]")
 _VERB = re.compile(rb"[A-Za-z][A-Za-z0-9]*")
-# Looser than the grammar (RFC 5321 4.1.4 forbids to refuse mail for a name that is wrong), but nothing that could
-# break out of a trace field or a log line.
+# Looser than the grammar (RFC 5321 4.1.4 forbids to refuse mail for a name that is not the client's), but nothing that
+# could break out of a trace field or a log line.
 _HELLO = re.compile(rf"[A-Za-z0-9._:\[\]-]{{1,{MAX_DOMAIN}}}")
 _FROM = re.compile(r"FROM:[ \t]*", re.IGNORECASE)
 _TO = re.compile(r"TO:[ \t]*", re.IGNORECASE)
@@ -200,7 +200,7 @@ def read_expand(argument: str) -> Expand | Reply:
 
 
 def read_etrn(argument: str) -> Etrn | Reply:
-    """The domain of ETRN; of RFC 1985 5.1's options "@" (all below it) and "#" (a queue) we have none."""
+    """The domain of ETRN; of RFC 1985's options "@" (all below it) and "#" (a queue) we have none."""
     try:
         return Etrn(parse_domain(argument))
     except AddressError:

@@ -25,7 +25,7 @@ _UTF8_TYPE = "utf-8"
 
 
 def mail_command(envelope: Envelope, size: int, offers: Capabilities) -> bytes | None:
-    """MAIL; `size` in octets as RFC 1870 3 counts them."""
+    """MAIL; `size` in octets as RFC 1870 5 counts them."""
     words = [f"MAIL FROM:<{envelope.sender or ''}>"]
     if offers.size:
         words.append(f" SIZE={size}")
@@ -64,7 +64,7 @@ def _what_is_reported(recipient: Recipient) -> str:
         words = " NOTIFY=" + ",".join(when.value for when in _NOTIFY_ORDER if when in recipient.notify)
     original = recipient.orcpt
     if not original and words:
-        # RFC 3461 5.2.1 (c): who comes after us may rewrite the address; the report shall name the one that was used.
+        # RFC 3461 5.2.1 (d): who comes after us may rewrite the address; the report shall name the one that was used.
         original = f"{_UTF8_TYPE if recipient.address.needs_utf8 else 'rfc822'};{recipient.address}"
     if original:
         kind, _, address = original.partition(";")

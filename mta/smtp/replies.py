@@ -79,10 +79,10 @@ CHUNK_OK = ServerReply(
 )
 VERIFIED = ServerReply(250, "2.1.5", "<{mailbox}>", "VRFY found this mailbox; of EXPN a member.", "RFC 5321 3.5.1")
 TURNED = ServerReply(
-    250, "2.0.0", "Queuing for {domain} started", "ETRN: what waits for the domain is tried now.", "RFC 1985 5.3"
+    250, "2.0.0", "Queuing for {domain} started", "ETRN: what waits for the domain is tried now.", "RFC 1985 5"
 )
 NOTHING_WAITS = ServerReply(
-    251, "2.0.0", "No messages wait for {domain}", "ETRN: the queue holds nothing for the domain.", "RFC 1985 5.3"
+    251, "2.0.0", "No messages wait for {domain}", "ETRN: the queue holds nothing for the domain.", "RFC 1985 5"
 )
 CANNOT_VERIFY = ServerReply(
     252,
@@ -167,17 +167,17 @@ TOO_MANY_RECIPIENTS_A_MINUTE = ServerReply(
     "RFC 5321 7.8",
 )
 TURN_FAILED = ServerReply(
-    458, "4.3.0", "Queuing for {domain} failed; try again later", "ETRN: the spool did not answer.", "RFC 1985 5.3"
+    458, "4.3.0", "Queuing for {domain} failed; try again later", "ETRN: the spool did not answer.", "RFC 1985 5"
 )
 TURN_DENIED = ServerReply(
     459,
     "4.7.1",
     "Queuing for {domain} is not allowed",
     "ETRN: the domain is not in `relay.etrn_domains`.",
-    "RFC 1985 5.3",
+    "RFC 1985 5",
 )
 NO_ROOM = ServerReply(
-    452, "4.3.1", "Not enough room on disk; try again later", "The disk is nearly full.", "RFC 5321 4.1.1.2, 4.2.2"
+    452, "4.3.1", "Not enough room on disk; try again later", "The disk is nearly full.", "RFC 5321 4.2.2, 4.3.2"
 )
 DISK_FULL = ServerReply(
     452,
@@ -305,7 +305,7 @@ MOVED = ServerReply(
     "The user is in `local.moved`, and `local.moved_reply` says not to forward.",
     "RFC 5321 3.4",
 )
-UNKNOWN_NAME = ServerReply(550, "5.1.1", "Nobody of that name here", "VRFY or EXPN found nothing.", "RFC 5321 3.5.3")
+UNKNOWN_NAME = ServerReply(550, "5.1.1", "Nobody of that name here", "VRFY or EXPN found nothing.", "RFC 5321 4.3.2")
 SUBMISSION_DENIED = ServerReply(
     550,
     "5.7.1",

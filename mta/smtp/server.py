@@ -235,7 +235,7 @@ class ServerSession(Standing):
         question = read_etrn(argument)
         if isinstance(question, Reply):
             return self._refuse_with(question)
-        if self.stage is not Stage.READY:  # RFC 1985 5.2: not within a transaction
+        if self.stage is not Stage.READY:  # RFC 1985 5: not within a transaction
             return self._refuse(replies.NESTED_MAIL if self.helo else replies.HELLO_FIRST)
         self._conduct.junk()
         return self._ask(question)

@@ -24,7 +24,7 @@ _TOO_MANY = {452: (None, "4.5.3"), 552: (None, "5.5.3")}
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One message for the recipients of its envelope; `size` in octets, without dot-stuffing (RFC 1870 3)."""
+    """One message for the recipients of its envelope; `size` in octets, without dot-stuffing (RFC 1870 5)."""
 
     envelope: Envelope
     size: int
@@ -87,7 +87,7 @@ class Progress:
         """Why no recipient at all may have the message from this server, or None."""
         envelope, size, limit = self.transaction.envelope, self.transaction.size, offers.size_limit
         if limit is not None and size > limit:
-            # RFC 1870 6.2: the server has said so already, and asking it would change nothing.
+            # RFC 1870 4, 7: the server has said so already, and asking it would change nothing.
             reason = f"message too large for {self._host}: {size} octets, it takes up to {limit}"
             return Failure(reason, Phase.MAIL, self._host, enhanced="5.3.4")
         if envelope.body is Body.BINARY_MIME and not offers.binary_mime:

@@ -47,7 +47,7 @@ class ContractTests(ResolverContract, TestCase):
 
 class ServerTests(SynchronousTestCase):
     def test_second_server(self) -> None:
-        """Whatever is wrong with the first server's answer, the second one is asked (RFC 1123 6.1.3.3)."""
+        """Whatever is wrong with the first server's answer, the second one is asked (RFC 1034 5.3.3)."""
         faults = set(Fault) - {Fault.NO_SOA, Fault.ALIAS_ONLY, Fault.SECURE, Fault.TRUNCATED, Fault.FORGED_FIRST}
         for fault in faults - {Fault.LAME}:
             desk = Desk({FIRST: bad(fault), SECOND: GOOD})
@@ -149,13 +149,13 @@ class ServerTests(SynchronousTestCase):
 
 class ForgedTests(SynchronousTestCase):
     def test_forged_first(self) -> None:
-        """RFC 5452 4: a wrong id does not end the wait; the true answer is taken."""
+        """RFC 5452 9.1: a wrong id does not end the wait; the true answer is taken."""
         desk = Desk({FIRST: bad(Fault.FORGED_FIRST)})
         self.assertIs(desk.ask("x.test", "MX").status, Status.ANSWER)
         self.assertEqual(len(desk.asked), 1)
 
     def test_other_source(self) -> None:
-        """RFC 5452 3: a datagram from another address or port is not looked at, however right it is."""
+        """RFC 5452 9.1: a datagram from another address or port is not looked at, however right it is."""
         for source in (("203.0.113.1", 53), (FIRST[0], 54)):
             desk = Desk({FIRST: {("x.test", "MX"): Fault.SILENCE}})
             lie = Desk({FIRST: GOOD})
@@ -182,7 +182,7 @@ class ForgedTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(waiting).status, Status.ANSWER)
 
     def test_ids_are_drawn(self) -> None:
-        """RFC 5452 9.1: the id of each query is drawn, and the question is asked over more than one port."""
+        """RFC 5452 9.2: the id of each query is drawn, and the question is asked over more than one port."""
         desk = Desk({FIRST: {}}, cache_size=0)
         for number in range(100):
             desk.ask(f"x{number}.test", "MX")

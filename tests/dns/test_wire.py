@@ -56,7 +56,7 @@ class QueryTests(SynchronousTestCase):
 
 class ReadTests(SynchronousTestCase):
     def test_only_the_answer_to_the_query(self) -> None:
-        """RFC 5452 4: another id, another question, a query, another opcode: none of them is our answer."""
+        """RFC 5452 9.1: another id, another question, a query, another opcode: none of them is our answer."""
         good = response("example.test. 60 MX 10 mx.test.")
         self.assertIsNotNone(read_response(good, ASKED, 7))
         self.assertIsNone(read_response(good, ASKED, 8))
@@ -158,7 +158,7 @@ class JudgeTests(SynchronousTestCase):
             (response(rcode="NXDOMAIN"), nxdomain, 0),
             (response(authority=f"test. 50 {soa}"), nodata, 20),
             (response(), nodata, 0),
-            # RFC 6604 2: the code is that of the last name; RFC 2308 2.2.1: so is the SOA.
+            # RFC 6604 3: the code is that of the last name; RFC 2308 2.1, 2.2: so is the negative answer.
             (response(alias, rcode="NXDOMAIN", authority=f"test. 50 {soa}"), nxdomain, 5),
             (response(alias, authority=f"test. 50 {soa}"), nodata, 5),
         ]

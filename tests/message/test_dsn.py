@@ -280,7 +280,7 @@ class StatusTests(SynchronousTestCase):
                 ("Final-Log-ID", "06ABCDEFGHJKM"),
             ],
         )
-        # RFC 3464 2.3.6: as it was received, so each line of it stands on its own.
+        # RFC 3461 9.2: as it was received, so each line of it stands on its own.
         self.assertIn(b"smtp; 550-5.1.1 No such user\r\n    550 5.1.1 Look elsewhere\r\n", report())
 
     def test_expired(self) -> None:
@@ -293,7 +293,7 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(status(report(failed(BOB, deferred, 1.0)))[1]["Status"], "4.2.2")
 
     def test_remote_mta(self) -> None:
-        """RFC 3464 2.1.2: a host is a name, or an address in brackets where it has none."""
+        """RFC 3461 9.3: a host is a name, or an address in brackets where it has none."""
         table = {
             HOST: "mx.b.test",
             "127.0.0.1[127.0.0.1]:2501": "[127.0.0.1]",

@@ -82,7 +82,7 @@ class RecipientTests(SynchronousTestCase):
             self.assertEqual((stranger, trusted), (code(path), code(path, trusted=True)), path)
 
     def test_no_relay_for_strangers(self) -> None:
-        """No spelling of an address gets a stranger's mail to a third host (invariant 10, RFC 5321 3.6.1, 7.7)."""
+        """No spelling of an address gets a stranger's mail to a third host (invariant 10, RFC 5321 3.6.1, 7.9)."""
         spellings = (
             "<user%evil.test@local.test>",
             "<evil.test!user@local.test>",

@@ -175,7 +175,7 @@ class FieldTests(ReportCase):
         return spell(following)
 
     def test_what_of_the_original_returns(self) -> None:
-        """RFC 3461 4.3: RET with each size and each kind of report; binary content never returns."""
+        """RFC 3461 4.3, 6.2: RET with each size and each kind of report; binary content never returns."""
         small, large = BODY + b"x\r\n", BODY + b"x" * 70_000 + b"\r\n"
         huge = BODY + (b"x" * 70 + b"\r\n") * 10_000
         table: list[tuple[Outcome, Ret | None, bytes, Body, str]] = [

@@ -66,7 +66,7 @@ class SwaksTests(RealPeerCase):
 
     @crossing("swaks", TO_US, "no SMTPUTF8")
     def test_no_smtputf8(self) -> None:
-        """An international address from a client that does not say SMTPUTF8 is refused (RFC 6531 3.4)."""
+        """An international address from a client that does not say SMTPUTF8 is refused (RFC 6531 3.5)."""
         daemon = self.daemon()
         tap = self.tap(daemon.port)
         # swaks ends with 24 when no recipient was accepted.
@@ -95,7 +95,7 @@ class SwaksTests(RealPeerCase):
 
     @crossing("swaks", TO_US, "breaks off in the content")
     def test_dropped_in_content(self) -> None:
-        """A client that goes away before the final dot leaves nothing in the queue (RFC 5321 4.1.1.4)."""
+        """A client that goes away before the final dot leaves nothing in the queue (RFC 5321 4.1.1.10)."""
         daemon = self.daemon()
         tap = self.tap(daemon.port)
         self._swaks(tap.port, "--drop-after-send", "DATA", "--to", "alice@local.test")
@@ -120,7 +120,7 @@ class SmtplibTests(RealPeerCase):
         self.assert_client_said(tap, "SMTPUTF8", "BODY=8BITMIME")
 
     def test_return_path(self) -> None:
-        """An international reverse-path is kept as it is at final delivery (RFC 5321 4.4, RFC 6531 3.2)."""
+        """An international reverse-path is kept as it is at final delivery (RFC 5321 4.4, RFC 6531 3.7.3)."""
         daemon = self.daemon()
         tap = self.tap(daemon.port)
         self.send(tap.port, "jörg@example.org", "alice@local.test", b"Subject: hi\r\n\r\nhello\r\n", mail=("SMTPUTF8",))

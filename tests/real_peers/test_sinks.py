@@ -1,7 +1,7 @@
 """
 Postfix's smtp-sink as a server with something missing, and as one that misbehaves. Needs Debian's postfix.
 
-What a server does not offer must cost the mail nothing; what it does wrong must never bounce it (RFC 5321 4.5.4.1).
+What a server does not offer must cost the mail nothing; what it does wrong must never bounce it (RFC 5321 3.8).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ _MISBEHAVIOUR = {
 class BadServerTests(RealPeerCase):
     @crossing("smtp-sink", FROM_US, *_MISBEHAVIOUR)
     def test_misbehaviour(self) -> None:
-        """However a server breaks off, the mail waits, and arrives once when the server behaves (RFC 5321 4.5.4.1)."""
+        """However a server breaks off, the mail waits, and arrives once when the server behaves (RFC 5321 3.8)."""
         ports = {name: free_port() for name in _MISBEHAVIOUR}
         bad = {name: self.sink(ports[name], *options) for name, options in _MISBEHAVIOUR.items()}
         daemon = self.daemon("".join(route(f"*@{port}.sink.test", port) for port in ports.values()))

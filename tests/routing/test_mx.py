@@ -80,7 +80,7 @@ class HostTests(SynchronousTestCase):
             self.assertFalse(needs_addresses(answer))
 
     def test_literals(self) -> None:
-        """An address literal is the host itself (RFC 5321 5.1); a name is not one."""
+        """An address literal is the host itself (RFC 5321 4.1.3); a name is not one."""
         self.assertEqual((Host("192.0.2.1"),), literal_hosts("[192.0.2.1]"))
         self.assertEqual((Host("2001:db8::1"),), literal_hosts("[IPv6:2001:db8::1]"))
         self.assertIsNone(literal_hosts("d.test"))
@@ -90,7 +90,7 @@ class FailureTests(SynchronousTestCase):
     def test_failures(self) -> None:
         """Only what the DNS says for certain bounces: no such domain, no mail wanted, or we are the best host."""
         table = {
-            "RFC 7505 4.2": (mx((0, "")), "5.1.10"),
+            "RFC 7505 4.1": (mx((0, "")), "5.1.10"),
             "RFC 7505, another preference": (mx((10, "")), "5.1.10"),
             "RFC 7505, twice": (mx((0, ""), (0, "")), "5.1.10"),
             "RFC 3463 3.2": (NXDOMAIN, "5.1.2"),

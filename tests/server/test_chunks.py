@@ -120,7 +120,7 @@ class DiskFullTests(SynchronousTestCase):
 
 class TurnTests(SynchronousTestCase):
     def test_answers(self) -> None:
-        """ETRN waits for the spool, and says whether something waits for the domain (RFC 1985 5.3)."""
+        """ETRN waits for the spool, and says whether something waits for the domain (RFC 1985 5)."""
         for due, code, woken in (([(1, "a@etrn.test")], "250", 1), ([], "251", 0), (None, "458", 0)):
             site = Site(etrn_domains=["etrn.test"])
             site.spool.due = Deferred()

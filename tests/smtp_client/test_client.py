@@ -85,7 +85,7 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertIs(Stage.READY, dialogue.session.stage)
 
     def test_one_at_a_time(self) -> None:
-        """Without PIPELINING each command waits for the reply to the one before (RFC 5321 4.1.1)."""
+        """Without PIPELINING each command waits for the reply to the one before (RFC 5321 4.3.1)."""
         dialogue = greeted(PLAIN).begin((ONE, TWO))
         for reply, command in (
             (None, b"MAIL FROM:<sender@from.test>\r\n"),
@@ -103,7 +103,7 @@ class EnvelopeTests(SynchronousTestCase):
     def test_parameters(self) -> None:
         """SIZE and BODY are declared where they are offered, and 8BITMIME only where the sender declared it."""
         for hello, body, expected in (
-            (PIPELINES, Body.SEVEN_BIT, b"MAIL FROM:<sender@from.test> SIZE=25\r\n"),  # RFC 1870 6.1
+            (PIPELINES, Body.SEVEN_BIT, b"MAIL FROM:<sender@from.test> SIZE=25\r\n"),  # RFC 1870 6
             (PIPELINES, Body.EIGHT_BIT_MIME, b"MAIL FROM:<sender@from.test> SIZE=25 BODY=8BITMIME\r\n"),  # RFC 6152 3
             (PLAIN, Body.EIGHT_BIT_MIME, b"MAIL FROM:<sender@from.test>\r\n"),
         ):
@@ -137,7 +137,7 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertIs(Stage.READY, dialogue.session.stage)
 
     def test_too_large(self) -> None:
-        """A message above the limit in the server's SIZE fails without being tried (RFC 1870 6.2)."""
+        """A message above the limit in the server's SIZE fails without being tried (RFC 1870 4, 7)."""
         dialogue = greeted().begin((ONE, TWO), size=1_000_001)
         self.assertEqual(b"", dialogue.turn)
         self.assertEqual(["failure 5.3.4"] * 2, [brief(outcome) for outcome in dialogue.done.outcomes.values()])
