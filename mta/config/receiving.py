@@ -70,9 +70,9 @@ class Relay(Table):
     )
     refused: tuple[Network, ...] = option(
         (),
-        "The networks whose clients are greeted with 521 and may only quit.",
+        "The networks whose clients are greeted with 554 and may only quit.",
         unit="list of networks",
-        source="RFC 7504 3; nobody until named",
+        source="RFC 5321 3.1; nobody until named",
     )
     etrn_domains: tuple[Domain, ...] = option(
         (),

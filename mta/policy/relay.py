@@ -52,7 +52,7 @@ class RelayPolicy:
         return self._networks.contains(ip)
 
     def is_refused(self, ip: str) -> bool:
-        """Whether a client at this address is greeted with 521 (RFC 7504 3)."""
+        """Whether a client at this address is greeted with 554 (RFC 5321 3.1)."""
         return self._refused.contains(ip)
 
     def recipient(self, address: Address, trusted: bool) -> Verdict:

@@ -58,7 +58,7 @@ def _verified(listener: Listener, name: str, utf8: bool) -> Reply:
     mailbox = str(meaning.new if isinstance(meaning, Moved) else found[0])
     # RFC 6531 3.7.4.2: 252 where the mailbox can't be written in the characters that the client can read.
     if not (utf8 or mailbox.isascii()):
-        return replies.CANNOT_VERIFY.reply
+        return replies.CANNOT_WRITE.reply
     if isinstance(meaning, Moved):
         return (replies.MOVED_FORWARDED if meaning.forwards else replies.MOVED).fill(new=mailbox)
     return replies.VERIFIED.fill(mailbox=mailbox)
@@ -70,6 +70,8 @@ def _expanded(listener: Listener, name: str, utf8: bool) -> Reply:
     if members is None:
         return replies.UNKNOWN_NAME.reply
     lines = tuple(f"<{member}>" for member in members)
-    if not lines or not (utf8 or all(map(str.isascii, lines))):
+    if not lines:
         return replies.CANNOT_EXPAND.reply
+    if not (utf8 or all(map(str.isascii, lines))):
+        return replies.CANNOT_WRITE.reply
     return Reply(replies.VERIFIED.code, lines, replies.VERIFIED.enhanced)

@@ -65,7 +65,7 @@ class Listener:
             errors_hard=limits.errors_hard,
             junk_commands=limits.junk_commands,
             lmtp=self.role == "lmtp",
-            etrn=bool(self.etrn_domains) and self.role != "lmtp",
+            etrn=bool(self.etrn_domains) and self.role not in ("lmtp", "submission"),  # RFC 6409 7
         )
         object.__setattr__(self, "terms", terms)
 

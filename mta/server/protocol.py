@@ -92,7 +92,7 @@ class ServerProtocol(PatientLineReceiver):
         unwanted = listener.policy.is_refused(self._client)
         self._session = ServerSession(listener.terms, self._trusted, listener.normalizes(self._client), unwanted)
         if unwanted:
-            self._note("connection-refused", reply="521", reason="relay.refused")
+            self._note("connection-refused", reply="554", reason="relay.refused")
         self.wire.write(self._session.greeting())
 
     def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002

@@ -139,18 +139,18 @@ def read_mail(argument: str, extended: bool) -> MailFrom | Reply:
     ascii_only = argument.isascii()
     # RFC 6531 3.5: what is wrong is that the parameter is missing, whatever else the address may be.
     if not ascii_only and not _SMTPUTF8.search(argument):
-        return replies.NOT_ASCII.reply
+        return replies.SENDER_NOT_ASCII.reply
     try:
         sender, rest = parse_reverse_path(argument[found.end() :], utf8=not ascii_only)
     except AddressError as error:
         return replies.BAD_SENDER.fill(reason=str(error))
     if not rest:
-        return MailFrom(sender, None, Body.SEVEN_BIT) if ascii_only else replies.NOT_ASCII.reply
+        return MailFrom(sender, None, Body.SEVEN_BIT) if ascii_only else replies.SENDER_NOT_ASCII.reply
     parameters = mail_parameters(rest) if extended else refused_parameters(rest)
     if isinstance(parameters, Reply):
         return parameters
     if not ascii_only and not parameters.utf8:
-        return replies.NOT_ASCII.reply  # RFC 6531 3.5
+        return replies.SENDER_NOT_ASCII.reply  # RFC 6531 3.5
     return MailFrom(sender, parameters.size, parameters.body, parameters.utf8, parameters.ret, parameters.envid)
 
 
@@ -188,7 +188,7 @@ def read_verify(argument: str) -> Verify | Reply:
     name, utf8 = _name_and_utf8(argument)
     if not name:
         return replies.BAD_SYNTAX.fill(syntax="VRFY address")
-    return Verify(name, utf8) if utf8 or name.isascii() else replies.NOT_ASCII.reply
+    return Verify(name, utf8) if utf8 or name.isascii() else replies.NAME_NOT_ASCII.reply
 
 
 def read_expand(argument: str) -> Expand | Reply:
@@ -196,7 +196,7 @@ def read_expand(argument: str) -> Expand | Reply:
     name, utf8 = _name_and_utf8(argument)
     if not name:
         return replies.BAD_SYNTAX.fill(syntax="EXPN list")
-    return Expand(name, utf8) if utf8 or name.isascii() else replies.NOT_ASCII.reply
+    return Expand(name, utf8) if utf8 or name.isascii() else replies.NAME_NOT_ASCII.reply
 
 
 def read_etrn(argument: str) -> Etrn | Reply:

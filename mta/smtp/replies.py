@@ -95,8 +95,15 @@ CANNOT_EXPAND = ServerReply(
     252,
     "2.0.0",
     "Cannot tell the members of this list",
-    "EXPN: it has none, or their names need SMTPUTF8 and the command did not say it.",
-    "RFC 5321 3.5.3, RFC 6531 3.7.4.2",
+    "EXPN is understood, but would tell address harvesters who is on the list; or nobody is.",
+    "RFC 5321 3.5.3, 7.3",
+)
+CANNOT_WRITE = ServerReply(
+    252,
+    "2.6.8",
+    "The answer is beyond ASCII and needs the parameter SMTPUTF8 of this command",
+    "VRFY found the mailbox, or EXPN the members, and the client may be unable to read them.",
+    "RFC 6531 3.7.4.2",
 )
 START_DATA = ServerReply(354, None, "Send the message; end it with <CR><LF>.<CR><LF>", "Go ahead.", "RFC 5321 4.1.1.4")
 
@@ -278,15 +285,16 @@ BINARY_NEEDS_BDAT = ServerReply(
 NO_RECIPIENTS_LMTP = ServerReply(
     503, "5.5.1", "No valid recipients", "LMTP: DATA or BDAT came, but no RCPT was accepted.", "RFC 2033 4.2"
 )
+# RFC 7504 3 keeps 521 for hosts that take no mail from anybody.
 REFUSED_GREETING = ServerReply(
-    521, None, "{hostname} takes no mail from you", "The greeting for a client in `relay.refused`.", "RFC 7504 3"
+    554, None, "{hostname} takes no mail from you", "The greeting for a client in `relay.refused`.", "RFC 5321 3.1"
 )
 REFUSED_CLIENT = ServerReply(
-    521,
+    503,
     "5.7.1",
     "{hostname} takes no mail from your network; send QUIT",
     "The answer to every command but QUIT of a client in `relay.refused`.",
-    "RFC 7504 3",
+    "RFC 5321 3.1",
 )
 NO_SUCH_USER = ServerReply(
     550, "5.1.1", "<{recipient}>: no such user here", "The domain is local, the user is not.", "RFC 5321 3.3"
@@ -337,8 +345,22 @@ NOT_ASCII = ServerReply(
     553,
     "5.6.7",
     "An address beyond ASCII needs the parameter SMTPUTF8 of MAIL",
-    "A path in MAIL or RCPT holds octets above 127, and SMTPUTF8 was not said.",
-    "RFC 6531 3.5, RFC 5321 2.4",
+    "RCPT holds octets above 127, and MAIL did not say SMTPUTF8.",
+    "RFC 6531 3.5",
+)
+SENDER_NOT_ASCII = ServerReply(
+    550,
+    "5.6.7",
+    "An address beyond ASCII needs the parameter SMTPUTF8",
+    "MAIL holds octets above 127, but not SMTPUTF8.",
+    "RFC 6531 3.5",
+)
+NAME_NOT_ASCII = ServerReply(
+    550,
+    "5.6.8",
+    "A name beyond ASCII needs the parameter SMTPUTF8 of this command",
+    "VRFY or EXPN holds octets above 127, but not SMTPUTF8.",
+    "RFC 6531 3.7.4.2",
 )
 SPOKE_EARLY = ServerReply(
     554,

@@ -221,13 +221,11 @@ class ServerSession(Standing):
         return self._ask(question) if self._trusted else replies.CANNOT_VERIFY.wire
 
     def _expn(self, argument: str) -> bytes | Question:
-        if not self._trusted:
-            return self._refuse(replies.NOT_IMPLEMENTED)
         question = read_expand(argument)
         if isinstance(question, Reply):
             return self._refuse_with(question)
         self._conduct.junk()
-        return self._ask(question)
+        return self._ask(question) if self._trusted else replies.CANNOT_EXPAND.wire  # RFC 5321 7.3: not 502
 
     def _etrn(self, argument: str) -> bytes | Question:
         if not self._terms.etrn:
@@ -282,6 +280,9 @@ class ServerSession(Standing):
         `instead` are the addresses that take the recipient's place, `expanded` as in `mta.policy.verdict.Verdict`.
         """
         asked, self._asked = self._asked, None
+        if isinstance(asked, RcptTo) and reply is not None and not (self._current.utf8 or str(reply).isascii()):
+            # RFC 6531 3.7.4.1: who did not say SMTPUTF8 must not be told a new address that is not ASCII.
+            reply = None if reply.is_positive else replies.NO_SUCH_USER.fill(recipient=str(asked.recipient))
         if reply is not None and not reply.is_positive:
             if isinstance(asked, EndOfData):
                 return self._conclude(reply)

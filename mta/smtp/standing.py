@@ -87,7 +87,8 @@ class Standing:
         if reply.code == 421:
             self._message = None
             self.stage = Stage.CLOSED
-        return reply.encode()
+        # RFC 6531 3.7.4.1: UTF-8 is for new addresses, in 251 and 551 alone.
+        return reply.encode() if reply.code == 551 else reply.encode().decode().encode("ascii", "backslashreplace")
 
     def _close(self, reply: ServerReply) -> bytes:
         wire = self._refuse_with(reply.fill(hostname=self._terms.hostname))

@@ -28,8 +28,8 @@ def site_for(script: Script, ip: str, **changed: Any) -> Site:
     directory = Directory(
         domains=["local.test", "foo.com"],
         users=["alice", "bob", "jones", "brown", "chris", "pat", "süd"],
-        aliases={"sales": ["alice", "bob@far.test"], "boss": ["bob"]},
-        moved={"gone": "new@far.test"},
+        aliases={"sales": ["alice", "bob@far.test"], "boss": ["bob"], "abroad": ["alice", "ñ@far.test"]},
+        moved={"gone": "new@far.test", "away": "ñ@far.test"},
         hostname=HOSTNAME,
     )
     policy = RelayPolicy(

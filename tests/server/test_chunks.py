@@ -133,6 +133,12 @@ class TurnTests(SynchronousTestCase):
             self.assertEqual([code, "250"], client.codes(b""))
             self.assertEqual((["etrn.test"], woken), ([item.domain for item in site.spool.retried], site.queue.woken))
 
+    def test_not_for_submission(self) -> None:
+        """RFC 6409 7: ETRN is not offered where mail is submitted."""
+        client = Site(role="submission", etrn_domains=["etrn.test"]).connect()
+        self.assertNotIn(b"ETRN", client.say(b"EHLO x\r\n"))
+        self.assertEqual(["502"], client.codes(b"ETRN etrn.test\r\n"))
+
     def test_lost_while_waiting(self) -> None:
         """A client that goes before the answer harms nobody."""
         site = Site(etrn_domains=["etrn.test"])

@@ -29,6 +29,11 @@ class ReplyTests(SynchronousTestCase):
             else:
                 self.assertEqual(str(entry.code)[0], (entry.enhanced or "")[:1], name)
 
+    def test_codes(self) -> None:
+        """Only codes of RFC 5321 4.2.3 are sent, and those of ETRN (RFC 1985)."""
+        base = "211 214 220 221 250 251 252 354 421 450 451 452 455 500 501 502 503 504 550 551 552 553 554 555"
+        self.assertLessEqual({entry.code for entry in CATALOG.values()}, {*map(int, base.split()), 458, 459})
+
     def test_length(self) -> None:
         """A reply line has at most 512 octets, also with the longest address in it (RFC 5321 4.5.3.1.5)."""
         longest = "x" * 256

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.address import Address
 from mta.envelope import Body, Envelope, Recipient
 from mta.reply import Reply
-from mta.smtp.commands import Hello, MailFrom, RcptTo
+from mta.smtp.commands import Expand, Hello, MailFrom, RcptTo, Verify
 from mta.smtp.questions import EndOfData, StartChunk, StartData
 from mta.smtp.server import ServerSession
 from mta.smtp.stages import Stage
@@ -43,11 +43,13 @@ class Peer:
         answer = self.session.line(line, more)
         if isinstance(answer, bytes):
             return answer
-        refusal = None
+        refusal: Reply | None = None
         if isinstance(answer, StartChunk):
             raise AssertionError("use `chunk` for BDAT")
         if isinstance(answer, RcptTo) and answer.recipient.local == "nobody":
             refusal = Reply(550, ("no",), "5.1.1")
+        if isinstance(answer, Verify | Expand):
+            refusal = Reply(252, ("perhaps",), "2.0.0")
         return self.session.answered(refusal)
 
     def code(self, line: bytes, more: bool = False) -> str:
@@ -108,7 +110,7 @@ COMMANDS = [
     ((), b"MAIL FROM:<a@b..test>", "501 5.1.7"),
     ((), b"MAIL FROM:<a b@c.test>", "501 5.1.7"),
     ((), b"MAIL FROM:<" + b"x" * 65 + b"@b.test>", "501 5.1.7"),
-    ((), b"MAIL FROM:<\xc3\xa9@b.test>", "553 5.6.7"),
+    ((), b"MAIL FROM:<\xc3\xa9@b.test>", "550 5.6.7"),
     ((), b"MAIL FROM:<a@b.test>SIZE=1", "501 5.5.4"),
     ((), b"MAIL FROM:<a@b.test> SIZE=10001", "552 5.3.4"),
     ((), b"MAIL FROM:<a@b.test> SIZE=99999999999999999999", "552 5.3.4"),
@@ -142,7 +144,7 @@ COMMANDS = [
     ((), b"MAIL FROM:<a@b.test> SMTPUTF8 SMTPUTF8", "501 5.5.4"),
     ((), b"MAIL FROM:<\xff@b.test> SMTPUTF8", "501 5.1.7"),
     ((), b"MAIL FROM:<a@\xe2\x98\x83.net> SMTPUTF8", "501 5.1.7"),
-    ((), b"MAIL FROM:<SMTPUTF8\xc3\xa9@b.test>", "553 5.6.7"),
+    ((), b"MAIL FROM:<SMTPUTF8\xc3\xa9@b.test>", "550 5.6.7"),
     ((), b"MAIL FROM:<a@b.test> SMTPUTF8 \xc3\xa9", "501 5.5.4"),
     ((b"MAIL FROM:<> SMTPUTF8",), b"RCPT TO:<\xc3\xa9@d.test>", "250 2.1.5"),
     ((b"MAIL FROM:<> SMTPUTF8",), b"RCPT TO:<\xff@d.test>", "501 5.1.3"),
@@ -203,16 +205,18 @@ COMMANDS = [
     ((), b"HELP LHLO", "504 5.5.4"),
     (IN_RCPT, b"VRFY alice", "252 2.0.0"),
     ((), b"VRFY", "501 5.5.4"),
-    ((), b"VRFY \xe9", "553 5.6.7"),  # RFC 6531 3.7.4.2
-    ((), b"VRFY \xc3\xa9", "553 5.6.7"),
+    ((), b"VRFY \xe9", "550 5.6.8"),  # RFC 6531 3.7.4.2
+    ((), b"VRFY \xc3\xa9", "550 5.6.8"),
     ((), b"VRFY \xc3\xa9 SMTPUTF8", "252 2.0.0"),
     ((), b"VRFY SMTPUTF8", "252 2.0.0"),
+    (IN_RCPT, b"EXPN list", "252 2.0.0"),
+    ((), b"EXPN", "501 5.5.4"),
+    ((), b"EXPN \xc3\xa9", "550 5.6.8"),
     ((), b"NOOP \xe9", "500 5.5.2"),
     ((), b"QUIT", "221 2.0.0"),
     ((), b"QUIT now", "501 5.5.4"),
     ((), b"QUIT ", "221 2.0.0"),
     # RFC 5321 4.2.4: 502 for what is known but not offered, 500 for what is not known
-    ((), b"EXPN list", "502 5.5.1"),
     ((), b"ETRN example.org", "502 5.5.1"),
     # RFC 5321 F.1, F.6
     ((), b"TURN", "502 5.5.1 Command obsolete"),
@@ -339,6 +343,28 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertFalse(peer.session.slow)
         self.assertEqual("250 2.1.5", peer.code(b"RCPT TO:<0@d.test>"))
         peer.ready(*IN_MAIL, b"RCPT TO:<c@d.test>", b"DATA")
+
+    def test_new_address_beyond_ascii(self) -> None:
+        """Who did not say SMTPUTF8 is not told a new address in UTF-8: 250 for 251, 550 for 551 (RFC 6531 3.7.4.1)."""
+        moved = {
+            251: Reply(251, ("will forward to <\u00f1@far.test>",), "2.1.5"),
+            551: Reply(551, ("please try <\u00f1@far.test>",), "5.1.6"),
+        }
+        for mail, told, wire in (
+            (b"MAIL FROM:<>", 251, b"250 2.1.5 Ok\r\n"),
+            (b"MAIL FROM:<>", 551, b"550 5.1.1 <c@d.test>: no such user here\r\n"),
+            (b"MAIL FROM:<> SMTPUTF8", 251, moved[251].encode()),
+            (b"MAIL FROM:<> SMTPUTF8", 551, moved[551].encode()),
+        ):
+            peer = Peer().ready(mail)
+            self.assertIsInstance(peer.session.line(b"RCPT TO:<c@d.test>", False), RcptTo)
+            self.assertEqual(wire, peer.session.answered(moved[told]))
+
+    def test_ascii_refusals(self) -> None:
+        """No other refusal holds UTF-8, whatever it speaks of (RFC 6531 3.7.4.1)."""
+        peer = Peer().ready(b"MAIL FROM:<> SMTPUTF8")
+        peer.session.line(b"RCPT TO:<\xc3\xb1@d.test>", False)
+        self.assertEqual(b"550 5.1.1 <\\xf1>\r\n", peer.session.answered(Reply(550, ("<\u00f1>",), "5.1.1")))
 
     def test_messages_per_session(self) -> None:
         """After the last message of a session MAIL is answered 421, but for trusted clients."""
