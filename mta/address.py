@@ -125,7 +125,7 @@ def _parse_local(text: str, utf8: bool) -> tuple[str, int]:
         local = _QUOTED_PAIR.sub(r"\1", found[1])
         if not local:
             raise AddressError("local part is empty")
-    if found.end() > MAX_LOCAL or (utf8 and len(found[0].encode()) > MAX_LOCAL):  # RFC 6531 3.3: octets still
+    if found.end() > MAX_LOCAL or (utf8 and len(found[0].encode()) > MAX_LOCAL):  # RFC 5321 4.5.3.1.1: octets
         raise AddressError(f"local part is longer than {MAX_LOCAL} octets")
     return local, found.end()
 
