@@ -23,6 +23,7 @@ from mta.address import Address
 from mta.delivery.content import ContentReader
 from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path
 from mta.entry import Delivery
+from mta.envelope import Body
 from mta.interfaces import IContent, IDeliveryAgent
 from mta.message.trace import return_path
 from mta.outcome import Deferral, Delivered, Outcome, Phase, Scope, judge_exception
@@ -65,7 +66,9 @@ class MaildirAgent:
         try:
             path = mailbox_path(delivery.destination.next_hop.target, recipient)
             host = f"maildir:{path}"
-            await self._store(MailboxFile(self._base, path, self._unique_name()), head, delivery.content)
+            binary = delivery.body is Body.BINARY_MIME
+            file = MailboxFile(self._base, path, self._unique_name(), binary=binary)
+            await self._store(file, head, delivery.content)
         except CancelledError:
             raise
         except MailboxError as error:

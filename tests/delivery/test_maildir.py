@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.address import Address
 from mta.delivery.maildir import MaildirAgent
 from mta.destination import Destination, NextHop, Transport
+from mta.envelope import Body
 from mta.outcome import Deferral, Delivered, Outcome, Phase, Scope
 from tests.delivery.material import ONE, TEXT, TWO, Content, delivery
 from tests.smtp_client.dialogue import brief
@@ -57,6 +58,17 @@ class MaildirTests(SynchronousTestCase):
             self.assertEqual(Delivered("maildir:mail/one/Maildir", phase=Phase.STORE), outcome)
             (file,) = self.files()
             self.assertEqual(b"Return-Path: <" + path + b">\n" + TEXT.replace(b"\r\n", b"\n"), file.read_bytes())
+
+    def test_binary(self) -> None:
+        """Of a message that is declared as binary every octet is stored as it came, at hand or in chunks."""
+        data = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\n\r\n\x00\r\n\n\r\xff\r\r\n"
+        for size in (None, 1, 7, 50):
+            self.setUp()
+            destination = Destination(NextHop(Transport.MAILDIR, "mail/{user}/Maildir"), "maildir")
+            what = delivery(destination, (ONE,), Content(data, size), body=Body.BINARY_MIME)
+            self.assertEqual("delivered", brief(self.successResultOf(self.agent.deliver(what))[ONE]))
+            (file,) = self.files()
+            self.assertEqual(b"Return-Path: <sender@from.test>\r\n" + data, file.read_bytes())
 
     def test_small_takes_one_trip(self) -> None:
         """A message at hand takes one trip to a thread."""
