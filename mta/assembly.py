@@ -70,8 +70,10 @@ class Assembly:
 def assemble(config: Config, around: Surroundings) -> Assembly:
     """The whole MTA of a configuration. Raises `mta.message.templates.TemplateError` for an operator's bad text."""
     agent = _agent(config, around)
-    queue = _queue(config, around, agent)
-    return Assembly(queue, agent, tuple(_servers(config, around, queue)))
+    # One count: what a server promises is what the queue will send.
+    report_rate = ReportRate(config.bounce.rate_per_sender)
+    queue = _queue(config, around, agent, report_rate)
+    return Assembly(queue, agent, tuple(_servers(config, around, queue, report_rate)))
 
 
 def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
@@ -105,7 +107,7 @@ def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
     )
 
 
-def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> QueueManager:
+def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent, report_rate: ReportRate) -> QueueManager:
     queue = config.queue
     return QueueManager(
         spool=around.spool,
@@ -133,7 +135,7 @@ def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> Queue
             full_below=config.bounce.full_below,
             languages=load_languages(config.bounce.languages, config.templates),
             double_bounce=config.double_bounce,
-            rate=ReportRate(config.bounce.rate_per_sender),
+            rate=report_rate,
         ),
         ids=around.ids,
         clock=around.reactor,
@@ -141,7 +143,9 @@ def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> Queue
     )
 
 
-def _servers(config: Config, around: Surroundings, queue: QueueManager) -> list[tuple[Listener, ServerFactory]]:
+def _servers(
+    config: Config, around: Surroundings, queue: QueueManager, report_rate: ReportRate
+) -> list[tuple[Listener, ServerFactory]]:
     words = dict(config.limits)
     del words["free_space_percent"]  # `room` knows it
     limits = ServerLimits(**words)
@@ -170,6 +174,7 @@ def _servers(config: Config, around: Surroundings, queue: QueueManager) -> list[
                 bare_newlines=config.content.bare_newlines,
                 normalize_networks=normalize_networks,
                 log=around.note,
+                reports_room=report_rate.has_room,
                 etrn_domains=config.relay.etrn_domains,
             ),
         )

@@ -13,6 +13,7 @@ from mta.policy.clients import client_key
 from mta.policy.rates import Rates
 from mta.policy.verdict import Verdict
 from mta.smtp import replies
+from mta.smtp.server_reply import ServerReply
 
 # Postfix calls it stress when all its processes are busy; we have no processes, so a share of the connections.
 STRESS = 0.8
@@ -109,5 +110,5 @@ class Connections:
         if not self._open[key]:
             del self._open[key]
 
-    def _refused(self, reply: replies.ServerReply, limit: str) -> Verdict:
+    def _refused(self, reply: ServerReply, limit: str) -> Verdict:
         return Verdict(reply.fill(hostname=self._hostname), limit)

@@ -13,6 +13,7 @@ from twisted.internet import protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 
+from mta.address import Address
 from mta.interfaces import IQueue, ISpool
 from mta.policy.clients import Networks
 from mta.policy.limits import Connections, ServerLimits
@@ -47,6 +48,7 @@ class ServerFactory(protocol.ServerFactory):
         bare_newlines: str,
         normalize_networks: Networks,
         log: Log,
+        reports_room: Callable[[Address, float], bool] = lambda _sender, _now: True,
         etrn_domains: Iterable[str] = (),
     ) -> None:
         self._listener = Listener(
@@ -63,6 +65,7 @@ class ServerFactory(protocol.ServerFactory):
             bare_newlines=bare_newlines,
             normalize_networks=normalize_networks,
             log=log,
+            reports_room=reports_room,
             etrn_domains=frozenset(etrn_domains),
         )
         self._sessions = Sessions(clock)

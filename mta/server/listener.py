@@ -32,8 +32,8 @@ class Listener:
     """
     `role` and `bare_newlines` as in the configuration; `storage_room` says whether the disk has room for a message.
 
-    `connections` is shared with the other listeners. `etrn_domains` are those that ETRN is done for. `log` takes a kind
-    and fields, one line for each call.
+    `reports_room` says whether a sender may get one more report now, in seconds. `connections` is shared with the other
+    listeners. `etrn_domains` are those that ETRN is done for. `log` takes a kind and fields, one line for each call.
     """
 
     hostname: str
@@ -49,6 +49,7 @@ class Listener:
     bare_newlines: str
     normalize_networks: Networks
     log: Log
+    reports_room: Callable[[Address, float], bool]
     etrn_domains: frozenset[str] = frozenset()
     terms: Terms = field(init=False)
 

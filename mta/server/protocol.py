@@ -32,6 +32,7 @@ from mta.smtp import replies
 from mta.smtp.commands import Etrn, MailFrom
 from mta.smtp.questions import EndOfData, Question, StartChunk, StartData
 from mta.smtp.server import ServerSession
+from mta.smtp.server_reply import ServerReply
 
 # Seconds of silence that an untrusted client is allowed when connections run short (Postfix: smtpd_timeout, stress).
 STRESS_IDLE = 10.0
@@ -120,7 +121,7 @@ class ServerProtocol(PatientLineReceiver):
         self._forget()
         self.close(last_words)
 
-    def _hang_up_with(self, reply: replies.ServerReply) -> None:
+    def _hang_up_with(self, reply: ServerReply) -> None:
         self._hang_up(reply.fill(hostname=self._listener.hostname).encode())
 
     # Sessions asks
@@ -221,7 +222,7 @@ class ServerProtocol(PatientLineReceiver):
                 return session.answered(None)
             case MailFrom() if self._sessions.stopping:
                 return session.answered(replies.SHUTTING_DOWN.fill(hostname=listener.hostname))
-        verdict = answer(question, listener, self._client, self._trusted)
+        verdict = answer(question, listener, self._client, self._trusted, session.sender)
         return session.answered(verdict.reply, verdict.recipients, verdict.expanded)
 
     def _start_chunk(self) -> None:

@@ -11,48 +11,27 @@ A text says what is wrong and what to do about it. Write the page anew with
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 
-from mta.reply import Reply
-
-
-@dataclass(frozen=True, slots=True)
-class ServerReply:
-    """
-    One entry of the catalog.
-
-    `text` may hold ``{fields}``: then `fill` makes the reply. Where it holds none, `reply` and `wire` are ready made;
-    of an entry with fields they show the names of the fields.
-    """
-
-    code: int
-    enhanced: str | None
-    text: str
-    meaning: str
-    source: str
-    reply: Reply = field(init=False)
-    wire: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "reply", Reply(self.code, (self.text,), self.enhanced))
-        object.__setattr__(self, "wire", self.reply.encode())
-
-    def fill(self, **fields: str) -> Reply:
-        """The reply with `fields` in its text; `Reply.encode` makes them harmless."""
-        return Reply(self.code, (self.text.format(**fields),), self.enhanced)
-
+from mta.smtp.server_reply import ServerReply
 
 # RFC 2034 4: the greeting, the answer to a hello and 3xx replies carry no enhanced code.
 
 GREETING = ServerReply(220, None, "{hostname} ESMTP", "The greeting: say EHLO.", "RFC 5321 4.2")
 GREETING_LMTP = ServerReply(220, None, "{hostname} LMTP", "The greeting: say LHLO.", "RFC 2033 4.1")
 GOODBYE = ServerReply(221, "2.0.0", "{hostname} closing the connection", "QUIT was understood.", "RFC 5321 4.1.1.10")
+SYSTEM_HELP = ServerReply(
+    211,
+    "2.0.0",
+    "{hostname} takes these commands:",
+    "HELP: the commands that this client may use now; HELP and one of them tells more.",
+    "RFC 5321 4.1.1.8, 4.2.2",
+)
 HELP = ServerReply(
     214,
     "2.0.0",
     "Syntax: {syntax}",
-    "HELP: the commands that this server knows; HELP and a command: its syntax and where it is defined.",
-    "RFC 5321 4.1.1.8",
+    "HELP and a command: its syntax and where it is defined.",
+    "RFC 5321 4.1.1.8, 4.2.2",
 )
 HELLO = ServerReply(
     250, None, "{hostname}", "HELO or EHLO was understood; after EHLO the extensions follow.", "RFC 5321 4.1.1.1"
@@ -166,6 +145,14 @@ TOO_MANY_RECIPIENTS_A_MINUTE = ServerReply(
     "The client named `limits.recipient_rate` recipients in the last minute.",
     "RFC 5321 7.8",
 )
+REPORTS_EXHAUSTED = ServerReply(
+    455,
+    "4.3.3",
+    "Reports of delivery to this sender can't be promised now; try again later, or leave NOTIFY=SUCCESS out",
+    "The sender had `bounce.rate_per_sender` reports in the last hour, and one more is asked for from outside of"
+    " `relay.networks`: to take it and stay silent would break RFC 3461, to send it could flood a forged address.",
+    "RFC 5321 4.1.1.11, RFC 3461 4.1",
+)
 TURN_FAILED = ServerReply(
     458, "4.3.0", "Queuing for {domain} failed; try again later", "ETRN: the spool did not answer.", "RFC 1985 5.3"
 )
@@ -234,7 +221,7 @@ BAD_CHUNK = ServerReply(
     "RFC 3030 2",
 )
 UNKNOWN_TOPIC = ServerReply(
-    504, "5.5.4", "No help on that; HELP lists what there is", "HELP with no command of this server.", "RFC 5321 4.2.2"
+    504, "5.5.4", "No help on that; HELP lists what there is", "HELP with no command of this session.", "RFC 5321 4.2.2"
 )
 NOT_IMPLEMENTED = ServerReply(
     502,
@@ -314,7 +301,11 @@ SUBMISSION_DENIED = ServerReply(
     "RFC 6409 4.3",
 )
 AMBIGUOUS = ServerReply(
-    553, "5.1.4", "Ambiguous; give the whole address", "VRFY found several mailboxes.", "RFC 5321 3.5.1"
+    553,
+    "5.1.4",
+    "Ambiguous; give the whole address",
+    "VRFY found several mailboxes; the first of them follow, where the client can read them.",
+    "RFC 5321 3.5.1",
 )
 BARE_NEWLINE = ServerReply(
     550,

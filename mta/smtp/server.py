@@ -38,7 +38,7 @@ from mta.smtp.commands import (
 from mta.smtp.help import help_on
 from mta.smtp.incoming import Incoming
 from mta.smtp.questions import EndOfData, Question, StartChunk, StartData
-from mta.smtp.replies import ServerReply
+from mta.smtp.server_reply import ServerReply
 from mta.smtp.stages import MOVES, Stage
 from mta.smtp.standing import Standing
 from mta.smtp.terms import Terms
@@ -211,7 +211,7 @@ class ServerSession(Standing):
 
     def _help(self, argument: str) -> bytes:
         self._conduct.junk()
-        return self._given(help_on(argument, self._terms.lmtp))
+        return self._given(help_on(argument, self._terms, self._trusted))
 
     def _vrfy(self, argument: str) -> bytes | Question:
         question = read_verify(argument)
@@ -337,6 +337,11 @@ class ServerSession(Standing):
     def envelope(self) -> Envelope:
         """The envelope of the message under way."""
         return self._current.envelope
+
+    @property
+    def sender(self) -> Address | None:
+        """The sender of the message under way; None for the null reverse-path, and where there is no message."""
+        return None if self._message is None else self._message.sender
 
     @property
     def expanded(self) -> tuple[Recipient, ...]:

@@ -38,6 +38,8 @@ def site_for(script: Script, ip: str, **changed: Any) -> Site:
         relay_domains=[],
         refused=[ip] if script.refused else [],
     )
+    if script.no_reports:
+        changed["reports_room"] = lambda _sender, _now: False
     limits = limits_for_tests(**{"error_delay": 0.0, **script.limits})
     return Site(limits, role=script.role, policy=policy, etrn_domains=["etrn.test"], **changed)
 

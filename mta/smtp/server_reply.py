@@ -1,0 +1,38 @@
+"""
+One reply of the server's catalog.
+
+Owns: its shape, and its text with fields filled in.
+Never: is one; they all stand in `mta/smtp/replies.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mta.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReply:
+    """
+    One entry of the catalog.
+
+    `text` may hold ``{fields}``: then `fill` makes the reply. Where it holds none, `reply` and `wire` are ready made;
+    of an entry with fields they show the names of the fields.
+    """
+
+    code: int
+    enhanced: str | None
+    text: str
+    meaning: str
+    source: str
+    reply: Reply = field(init=False)
+    wire: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reply", Reply(self.code, (self.text,), self.enhanced))
+        object.__setattr__(self, "wire", self.reply.encode())
+
+    def fill(self, **fields: str) -> Reply:
+        """The reply with `fields` in its text; `Reply.encode` makes them harmless."""
+        return Reply(self.code, (self.text.format(**fields),), self.enhanced)
