@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from mta.address import Address
 from mta.config.receiving import Listener
 from mta.config.schema import Config
 from mta.delivery.discard import DiscardAgent
@@ -38,6 +39,7 @@ from mta.queue.schedule import Schedule
 from mta.queue.sites import SiteLimits
 from mta.routing.router import Router
 from mta.server.factory import ServerFactory
+from mta.server.listener import Locate, Located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +74,15 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
     agent = _agent(config, around)
     # One count: what a server promises is what the queue will send.
     report_rate = ReportRate(config.bounce.rate_per_sender)
-    queue = _queue(config, around, agent, report_rate)
-    return Assembly(queue, agent, tuple(_servers(config, around, queue, report_rate)))
+    router = Router(config.rules(), config.local.domains, config.local.maildir, config.hostname)
+    destinations = Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,))
+    queue = _queue(config, around, agent, router, destinations, report_rate)
+
+    def locate(recipient: Address) -> Located | Deferred[Located]:
+        return destinations.locate(router.route(recipient).next_hop, recipient.domain)
+
+    servers = _servers(config, around, queue, report_rate, locate if config.relay.check_domains else None)
+    return Assembly(queue, agent, tuple(servers))
 
 
 def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
@@ -107,13 +116,20 @@ def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
     )
 
 
-def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent, report_rate: ReportRate) -> QueueManager:
+def _queue(
+    config: Config,
+    around: Surroundings,
+    agent: IDeliveryAgent,
+    router: Router,
+    destinations: Destinations,
+    report_rate: ReportRate,
+) -> QueueManager:
     queue = config.queue
     return QueueManager(
         spool=around.spool,
         agent=agent,
-        router=Router(config.rules(), config.local.domains, config.local.maildir, config.hostname),
-        destinations=Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,)),
+        router=router,
+        destinations=destinations,
         schedule=Schedule(queue.retry, queue.jitter, queue.lifetime, queue.bounce_lifetime, queue.delay_notice),
         site_limits=SiteLimits(
             initial=queue.site_connections_initial,
@@ -144,7 +160,7 @@ def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent, report_r
 
 
 def _servers(
-    config: Config, around: Surroundings, queue: QueueManager, report_rate: ReportRate
+    config: Config, around: Surroundings, queue: QueueManager, report_rate: ReportRate, locate: Locate | None
 ) -> list[tuple[Listener, ServerFactory]]:
     words = dict(config.limits)
     del words["free_space_percent"]  # `room` knows it
@@ -176,6 +192,7 @@ def _servers(
                 log=around.note,
                 reports_room=report_rate.has_room,
                 etrn_domains=config.relay.etrn_domains,
+                locate=locate,
             ),
         )
         for listener in config.listeners

@@ -1,20 +1,23 @@
 """
-Answer the questions of a session that can be answered at once.
+Answer the questions of a session.
 
 Owns: which rule is asked for which question, and in what order.
-Never: is such a rule (`mta/policy/`), waits, keeps anything.
+Never: is such a rule (`mta/policy/`), asks elsewhere (`mta/server/inquiries.py`), keeps anything.
 """
 
 from __future__ import annotations
+
+from twisted.internet.defer import Deferred
 
 from mta.address import Address
 from mta.envelope import Notify
 from mta.policy.directory import Moved
 from mta.policy.verdict import Verdict
 from mta.reply import Reply
+from mta.server.inquiries import domain_checked, turn
 from mta.server.listener import Listener
 from mta.smtp import replies
-from mta.smtp.commands import Expand, MailFrom, RcptTo, Verify
+from mta.smtp.commands import Etrn, Expand, MailFrom, RcptTo, Verify
 from mta.smtp.questions import Question
 
 # A name may stand for a mailbox in each of a thousand domains.
@@ -23,7 +26,9 @@ POSSIBILITIES = 10
 YES = Verdict(None, "nothing against it")
 
 
-def answer(question: Question, listener: Listener, client: str, trusted: bool, sender: Address | None) -> Verdict:
+def answer(
+    question: Question, listener: Listener, client: str, trusted: bool, sender: Address | None
+) -> Verdict | Deferred[Verdict]:
     """
     What is said to a question of the client at this address; yes to those that need no rule.
 
@@ -32,6 +37,8 @@ def answer(question: Question, listener: Listener, client: str, trusted: bool, s
     match question:
         case RcptTo():
             return _recipient(question, listener, client, trusted, sender)
+        case Etrn(domain):
+            return turn(domain, listener, client)
         case MailFrom():
             return _sender(listener, client, trusted)
         case Verify(name, utf8):
@@ -41,7 +48,9 @@ def answer(question: Question, listener: Listener, client: str, trusted: bool, s
     return YES
 
 
-def _recipient(rcpt: RcptTo, listener: Listener, client: str, trusted: bool, sender: Address | None) -> Verdict:
+def _recipient(
+    rcpt: RcptTo, listener: Listener, client: str, trusted: bool, sender: Address | None
+) -> Verdict | Deferred[Verdict]:
     """First who it is: nobody learns from a limit whether a user exists, and no unknown one uses a limit up."""
     verdict = listener.policy.recipient(rcpt.recipient, trusted)
     if not verdict.accepts:
@@ -55,8 +64,9 @@ def _recipient(rcpt: RcptTo, listener: Listener, client: str, trusted: bool, sen
         return Verdict(replies.REPORTS_EXHAUSTED.reply, "bounce.rate_per_sender")
     if listener.limits.recipient_rate:
         rate = listener.connections.recipients(client, 1, trusted, now)
-        return verdict if rate.accepts else rate
-    return verdict
+        if not rate.accepts:
+            return rate
+    return domain_checked(rcpt.recipient, verdict, listener)
 
 
 def _sender(listener: Listener, client: str, trusted: bool) -> Verdict:

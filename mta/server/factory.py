@@ -18,7 +18,7 @@ from mta.interfaces import IQueue, ISpool
 from mta.policy.clients import Networks
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
-from mta.server.listener import Listener, Log
+from mta.server.listener import Listener, Locate, Log
 from mta.server.protocol import ServerProtocol
 from mta.server.sessions import Sessions
 
@@ -50,6 +50,7 @@ class ServerFactory(protocol.ServerFactory):
         log: Log,
         reports_room: Callable[[Address, float], bool] = lambda _sender, _now: True,
         etrn_domains: Iterable[str] = (),
+        locate: Locate | None = None,
     ) -> None:
         self._listener = Listener(
             hostname=hostname,
@@ -67,6 +68,7 @@ class ServerFactory(protocol.ServerFactory):
             log=log,
             reports_room=reports_room,
             etrn_domains=frozenset(etrn_domains),
+            locate=locate,
         )
         self._sessions = Sessions(clock)
 

@@ -44,7 +44,8 @@ def help_on(topic: str, terms: Terms, trusted: bool) -> Reply:
     verb = topic.upper()
     if not topic:
         told = replies.SYSTEM_HELP
-        lines: tuple[str, ...] = (told.text.format(hostname=terms.hostname), " ".join(topics), "HELP and one of them tells more")
+        first = told.text.format(hostname=terms.hostname)
+        lines: tuple[str, ...] = (first, " ".join(topics), "HELP and one of them tells more")
     elif verb in topics:
         told = replies.HELP
         syntax, source = known[verb]

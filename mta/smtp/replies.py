@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from mta.smtp.server_reply import ServerReply
+from mta.smtp.server_reply import ServerReply, page
 
 # RFC 2034 4: the greeting, the answer to a hello and 3xx replies carry no enhanced code.
 
@@ -278,6 +278,13 @@ REFUSED_CLIENT = ServerReply(
 NO_SUCH_USER = ServerReply(
     550, "5.1.1", "<{recipient}>: no such user here", "The domain is local, the user is not.", "RFC 5321 3.3"
 )
+UNKNOWN_DOMAIN = ServerReply(
+    550,
+    "5.1.2",
+    "<{recipient}>: there is no such domain",
+    "The DNS does not know the recipient's domain, and `relay.check_domains` is on.",
+    "RFC 5321 2.3.5, RFC 3463 3.2",
+)
 RELAY_DENIED = ServerReply(
     550,
     "5.7.1",
@@ -370,25 +377,20 @@ UNKNOWN_PARAMETER = ServerReply(
     "RFC 5321 4.1.1.11",
 )
 
+DOMAIN_TAKES_NO_MAIL = ServerReply(
+    556,
+    "5.1.10",
+    "<{recipient}>: its domain takes no mail",
+    "The recipient's domain has a null MX, and `relay.check_domains` is on.",
+    "RFC 7504 4, RFC 7505 4.2",
+)
+
 CATALOG = {name: entry for name, entry in list(globals().items()) if isinstance(entry, ServerReply)}
 
 
 def render() -> str:
-    """docs/replies.md: one row for each reply, by code."""
-    rows = [
-        f"| {entry.code} | {entry.enhanced or ''} | {_cell(entry.text)} | {_cell(entry.meaning)} | {entry.source} |\n"
-        for entry in sorted(CATALOG.values(), key=lambda entry: (entry.code, entry.enhanced or ""))
-    ]
-    return (
-        "# Replies\n\n"
-        "Every reply of the SMTP server, rendered from `mta/smtp/replies.py`. Words in braces are filled in.\n\n"
-        "| Code | Enhanced | Text | Meaning | Source |\n|---|---|---|---|---|\n" + "".join(rows)
-    )
-
-
-def _cell(text: str) -> str:
-    """`text` for a cell of a table: what looks like HTML would vanish from the page."""
-    return text.replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
+    """docs/replies.md."""
+    return page(CATALOG.values())
 
 
 if __name__ == "__main__":
