@@ -181,9 +181,9 @@ class ServerProtocol(PatientLineReceiver):
         if reply is not None:
             self._reply(reply)
 
-    def line_too_long(self) -> None:
+    def line_too_long(self, start: bytes) -> None:
         self._verb = b""
-        self._reply(self._current.line_too_long())
+        self._reply(self._current.line_too_long(start))
 
     def content_received(self, data: bytes) -> None:
         session = self._current

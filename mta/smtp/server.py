@@ -13,6 +13,7 @@ until `ServerSession.ended`, and `ServerSession.end_of_data` is the reply or the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -46,6 +47,7 @@ from mta.smtp.terms import Terms
 __all__ = ["EndOfData", "Question", "ServerSession", "StartChunk", "StartData"]
 
 _HELLOS = frozenset((b"EHLO", b"HELO", b"LHLO"))
+_BDAT = re.compile(rb"BDAT(?![A-Z0-9])", re.IGNORECASE)
 # RFC 6531 3.3, 3.7.4.2: commands whose argument may go beyond ASCII.
 _INTERNATIONAL = frozenset((b"MAIL", b"RCPT", b"VRFY", b"EXPN"))
 
@@ -96,7 +98,7 @@ class ServerSession(Standing):
             return self._close(replies.TOO_MANY_ERRORS)
         split = split_command(line)
         if split is None:
-            return self._refuse(replies.BAD_LINE)
+            return self._unreadable(line, replies.BAD_LINE)
         verb, argument = split
         command = self._commands.get(verb)
         # RFC 2920 3.1: HELO, EHLO and DATA end a group, and without EHLO there are no groups. Who does not keep to it
@@ -111,7 +113,7 @@ class ServerSession(Standing):
             text = argument.decode("ascii")
         except UnicodeDecodeError:
             if verb not in _INTERNATIONAL:
-                return self._refuse(replies.BAD_LINE)
+                return self._unreadable(line, replies.BAD_LINE)
             text = argument.decode("utf-8", "surrogateescape")  # no grammar accepts a lone surrogate
         return command(self, text)
 
@@ -128,12 +130,16 @@ class ServerSession(Standing):
             return replies.OBSOLETE
         return replies.NOT_IMPLEMENTED if verb in NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
 
-    def line_too_long(self) -> bytes:
-        """The reply to a command line of which only the excess is known."""
+    def line_too_long(self, start: bytes) -> bytes:
+        """The reply to a command line of which only the `start` is known."""
         self._begin()
         if self._conduct.is_hopeless:
             return self._close(replies.TOO_MANY_ERRORS)
-        return self._refuse(replies.LINE_TOO_LONG)
+        return self._unreadable(start, replies.LINE_TOO_LONG)
+
+    def _unreadable(self, line: bytes, reply: ServerReply) -> bytes:
+        """The reply to a line that can't be taken apart; behind one of BDAT, which is nothing else, a chunk follows."""
+        return self._close(replies.BAD_CHUNK) if _BDAT.match(line) else self._refuse(reply)
 
     def _helo(self, argument: str) -> bytes | Question:
         return self._hello(argument, extended=False)

@@ -476,8 +476,8 @@ class ErrorTests(SynchronousTestCase):
         """Lines that are too long are errors too."""
         peer = Peer().ready()
         for _ in range(20):
-            self.assertEqual(b"500 5.5.2", peer.session.line_too_long()[:9])
-        self.assertEqual(b"421 4.7.0", peer.session.line_too_long()[:9])
+            self.assertEqual(b"500 5.5.2", peer.session.line_too_long(b"NOOP x")[:9])
+        self.assertEqual(b"421 4.7.0", peer.session.line_too_long(b"NOOP x")[:9])
 
     def test_good_commands_are_not_delayed(self) -> None:
         """Only replies to errors are delayed."""
