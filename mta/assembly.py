@@ -30,6 +30,7 @@ from mta.ids import QueueIds
 from mta.interfaces import IDeliveryAgent, IResolver, ISpool
 from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
+from mta.policy.directory import Directory, Unknown
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
 from mta.queue.bounces import Bouncer
@@ -71,7 +72,8 @@ class Assembly:
 
 def assemble(config: Config, around: Surroundings) -> Assembly:
     """The whole MTA of a configuration. Raises `mta.message.templates.TemplateError` for an operator's bad text."""
-    agent = _agent(config, around)
+    directory = config.directory()
+    agent = _agent(config, around, directory)
     # One count: what a server promises is what the queue will send.
     report_rate = ReportRate(config.bounce.rate_per_sender)
     router = Router(config.rules(), config.local.domains, config.local.maildir, config.hostname)
@@ -81,11 +83,11 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
     def locate(recipient: Address) -> Located | Deferred[Located]:
         return destinations.locate(router.route(recipient).next_hop, recipient.domain)
 
-    servers = _servers(config, around, queue, report_rate, locate if config.relay.check_domains else None)
+    servers = _servers(config, around, queue, directory, report_rate, locate if config.relay.check_domains else None)
     return Assembly(queue, agent, tuple(servers))
 
 
-def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
+def _agent(config: Config, around: Surroundings, directory: Directory) -> IDeliveryAgent:
     client = config.client
     remote = RemoteAgent(
         reactor=around.reactor,
@@ -102,7 +104,11 @@ def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
         ip_preference=client.ip_preference,
     )
     maildir = MaildirAgent(
-        base=config.state_dir, hostname=config.hostname, clock=around.reactor, run_in_thread=around.run_in_thread
+        base=config.state_dir,
+        hostname=config.hostname,
+        clock=around.reactor,
+        run_in_thread=around.run_in_thread,
+        is_nobody=lambda recipient: isinstance(directory.resolve(recipient), Unknown),
     )
     return AgentByTransport(
         {
@@ -160,14 +166,19 @@ def _queue(
 
 
 def _servers(
-    config: Config, around: Surroundings, queue: QueueManager, report_rate: ReportRate, locate: Locate | None
+    config: Config,
+    around: Surroundings,
+    queue: QueueManager,
+    directory: Directory,
+    report_rate: ReportRate,
+    locate: Locate | None,
 ) -> list[tuple[Listener, ServerFactory]]:
     words = dict(config.limits)
     del words["free_space_percent"]  # `room` knows it
     limits = ServerLimits(**words)
     connections = Connections(limits, config.hostname)  # one count over all listeners
     policy = RelayPolicy(
-        config.directory(),
+        directory,
         networks=config.relay.networks,
         relay_domains=config.relay.domains,
         refused=config.relay.refused,

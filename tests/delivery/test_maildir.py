@@ -15,7 +15,7 @@ from mta.address import Address
 from mta.delivery.maildir import MaildirAgent
 from mta.destination import Destination, NextHop, Transport
 from mta.envelope import Body
-from mta.outcome import Deferral, Delivered, Outcome, Phase, Scope
+from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope
 from tests.delivery.material import ONE, TEXT, TWO, Content, delivery
 from tests.smtp_client.dialogue import brief
 
@@ -108,6 +108,22 @@ class MaildirTests(SynchronousTestCase):
         gate: Deferred[None] = Deferred()
         held.append(gate)
         return gate.addCallback(lambda _: work())
+
+    def test_nobody(self) -> None:
+        """For a user who is not there nothing is made, and the failure is a lasting one; the others get theirs."""
+        agent = MaildirAgent(
+            base=self.base,
+            hostname="mx",
+            clock=self.clock,
+            run_in_thread=self.run_in_thread,
+            is_nobody=lambda address: address == TWO,
+        )
+        destination = Destination(NextHop(Transport.MAILDIR, "{user}"), "maildir")
+        outcomes = self.successResultOf(agent.deliver(delivery(destination, (TWO, ONE))))
+        failure = outcomes[TWO]
+        assert isinstance(failure, Failure)
+        self.assertEqual(("5.1.1", "delivered"), (failure.enhanced, brief(outcomes[ONE])))
+        self.assertEqual(["one"], [path.name for path in self.base.iterdir()])
 
     def test_a_mailbox_for_two(self) -> None:
         """Recipients that share a mailbox get a copy each."""

@@ -85,6 +85,15 @@ class LocalTests(EndToEndCase):
             self.assertEqual((455, b"4.3.3"), (code, text[:5]))
             self.assertEqual(250, client.rcpt("alice@local.test", ["NOTIFY=FAILURE"])[0])
 
+    def test_report_to_nobody(self) -> None:
+        """A report to a user whom its sender made up ends there, and makes no mailbox."""
+        daemon = self.daemon()
+        with smtplib.SMTP("127.0.0.1", daemon.port, timeout=PATIENCE) as client:
+            client.sendmail("made-up@local.test", ["alice@local.test"], "Subject: x\n\nx\n", [], ["NOTIFY=SUCCESS"])
+        eventually(lambda: "bounced to=<made-up@local.test>" in daemon.output.read_text(), "the end of the report")
+        self.assertEqual([], daemon.queued())
+        self.assertEqual(["alice"], [path.name for path in (daemon.state / "mail").iterdir()])
+
     def test_unknown_user(self) -> None:
         """A user that is not there is refused at RCPT, and nothing is queued (RFC 5321 3.3)."""
         daemon = self.daemon()
