@@ -287,6 +287,17 @@ class CommandTests(SynchronousTestCase):
             Peer().say(b"EHLO x"),
         )
 
+    def test_limits_beyond_telling(self) -> None:
+        """A limit of more than six digits has no place in LIMITS (RFC 9422 3): it is not told, nor is an empty list."""
+        for recipients, messages, told in (
+            (999_999, 1_000_000, ["250-LIMITS RCPTMAX=999999"]),
+            (1_000_000, 999_999, ["250-LIMITS MAILMAX=999999"]),
+            (1_000_000, 1_000_000, []),
+        ):
+            terms = replace(TERMS, recipients=recipients, messages_per_session=messages)
+            lines = Peer(terms).say(b"EHLO x").decode().split("\r\n")
+            self.assertEqual(told, [line for line in lines if "LIMITS" in line])
+
     def test_ehlo_reply_to_trusted(self) -> None:
         """Trusted clients have no MAILMAX (RFC 9422 3), and are offered VRFY and EXPN (RFC 5321 3.5.2)."""
         lines = Peer(trusted=True).say(b"EHLO x").decode().split("\r\n")
