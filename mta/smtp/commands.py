@@ -40,6 +40,7 @@ _FROM = re.compile(r"FROM:[ \t]*", re.IGNORECASE)
 _TO = re.compile(r"TO:[ \t]*", re.IGNORECASE)
 # RFC 3030 2; 20 digits are more than any disk.
 _BDAT = re.compile(r"([0-9]{1,20})(?:[ \t]+(LAST))?", re.IGNORECASE)
+_BDAT_VERB = re.compile(rb"BDAT(?![A-Z0-9])", re.IGNORECASE)
 _SMTPUTF8 = re.compile(r"[ \t]SMTPUTF8", re.IGNORECASE)
 
 
@@ -175,6 +176,11 @@ def read_rcpt(argument: str, hostname: str, extended: bool, utf8: bool) -> RcptT
     if isinstance(parameters, Reply):
         return parameters
     return RcptTo(recipient, parameters.notify, parameters.orcpt)
+
+
+def is_bdat(line: bytes) -> bool:
+    """Whether a line that is no command, or the start of one, would have been BDAT."""
+    return _BDAT_VERB.match(line) is not None
 
 
 def read_bdat(argument: str) -> Bdat | None:

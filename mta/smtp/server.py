@@ -13,7 +13,6 @@ until `ServerSession.ended`, and `ServerSession.end_of_data` is the reply or the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -27,6 +26,7 @@ from mta.smtp.commands import (
     Hello,
     MailFrom,
     RcptTo,
+    is_bdat,
     read_bdat,
     read_etrn,
     read_expand,
@@ -47,7 +47,6 @@ from mta.smtp.terms import Terms
 __all__ = ["EndOfData", "Question", "ServerSession", "StartChunk", "StartData"]
 
 _HELLOS = frozenset((b"EHLO", b"HELO", b"LHLO"))
-_BDAT = re.compile(rb"BDAT(?![A-Z0-9])", re.IGNORECASE)
 # RFC 6531 3.3, 3.7.4.2: commands whose argument may go beyond ASCII.
 _INTERNATIONAL = frozenset((b"MAIL", b"RCPT", b"VRFY", b"EXPN"))
 
@@ -106,6 +105,8 @@ class ServerSession(Standing):
         if more and (verb == b"DATA" or not self._trusted) and self._ends_group(verb):
             return self._close(replies.OUT_OF_TURN)
         if self._unwanted and verb != b"QUIT":
+            if verb == b"BDAT":
+                return self._close(replies.REFUSED_CLIENT)  # a chunk follows, no commands
             return self._refuse(replies.REFUSED_CLIENT, hostname=self._terms.hostname)
         if command is None:
             return self._refuse(self._why_not(verb))
@@ -139,7 +140,7 @@ class ServerSession(Standing):
 
     def _unreadable(self, line: bytes, reply: ServerReply) -> bytes:
         """The reply to a line that can't be taken apart; behind one of BDAT, which is nothing else, a chunk follows."""
-        return self._close(replies.BAD_CHUNK) if _BDAT.match(line) else self._refuse(reply)
+        return self._close(replies.BAD_CHUNK) if is_bdat(line) else self._refuse(reply)
 
     def _helo(self, argument: str) -> bytes | Question:
         return self._hello(argument, extended=False)

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.envelope import Body
 from mta.smtp.bdat import ChunkDecoder
 from mta.smtp.questions import StartChunk
+from mta.smtp.server import ServerSession
 from mta.smtp.stages import Stage
 from tests.smtp_server.test_session import IN_RCPT, TERMS, Peer
 
@@ -169,6 +170,13 @@ class SessionTests(SynchronousTestCase):
         peer = Peer().ready(*IN_RCPT)
         self.assertEqual(b"501 5.5.4", peer.session.line_too_long(b"BDAT 1" + b" " * 3000)[:9])
         self.assertTrue(peer.session.closed)
+
+    def test_unwanted(self) -> None:
+        """A client that may only quit loses its connection with a chunk: nothing in it is a command."""
+        session = ServerSession(TERMS, unwanted=True)
+        reply = session.line(b"BDAT 6 LAST", False)
+        assert isinstance(reply, bytes)
+        self.assertEqual((b"521 5.7.1", True), (reply[:9], session.closed))
 
     def test_not_bdat(self) -> None:
         """A line that only begins like it is any bad line."""
