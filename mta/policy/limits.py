@@ -18,6 +18,9 @@ from mta.smtp.server_reply import ServerReply
 # Postfix calls it stress when all its processes are busy; we have no processes, so a share of the connections.
 STRESS = 0.8
 
+# ETRN for one domain, in a minute: a client whose line has come up needs one.
+TURNS = 1
+
 _ADMITTED = Verdict(None, "within the limits")
 
 
@@ -68,6 +71,7 @@ class Connections:
         self._connecting = Rates(limits.connection_rate)
         self._messages = Rates(limits.message_rate)
         self._recipients = Rates(limits.recipient_rate)
+        self._turns = Rates(TURNS)
         self.total = 0
 
     @property
@@ -101,6 +105,10 @@ class Connections:
         if trusted or self._recipients.take(client_key(ip), count, now):
             return _ADMITTED
         return Verdict(replies.TOO_MANY_RECIPIENTS_A_MINUTE.reply, "limits.recipient_rate")
+
+    def turn(self, node: str, now: float) -> bool:
+        """Whether the queue may be turned to `node` at `now` (seconds), whoever asks for it; if so it counts."""
+        return self._turns.take(node, 1, now)
 
     def leave(self, ip: str) -> None:
         """A connection that was admitted has ended."""

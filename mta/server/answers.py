@@ -37,8 +37,8 @@ def answer(
     match question:
         case RcptTo():
             return _recipient(question, listener, client, trusted, sender)
-        case Etrn(domain):
-            return turn(domain, listener, client)
+        case Etrn():
+            return turn(question, listener, client)
         case MailFrom():
             return _sender(listener, client, trusted)
         case Verify(name, utf8):

@@ -8,7 +8,7 @@ Fails: never; a Deferred of this file fires with a verdict.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure as Fault
 
@@ -19,6 +19,7 @@ from mta.policy.verdict import Verdict
 from mta.selection import Selection
 from mta.server.listener import Listener
 from mta.smtp import replies
+from mta.smtp.commands import Etrn
 
 # Seconds. A client waits minutes for the reply to RCPT (RFC 5321 4.5.3.2.3), but a hundred of them may be in a row.
 DNS_PATIENCE = 5.0
@@ -26,24 +27,31 @@ DNS_PATIENCE = 5.0
 _REFUSED = {"5.1.10": replies.DOMAIN_TAKES_NO_MAIL, "5.1.2": replies.UNKNOWN_DOMAIN}
 
 
-def turn(domain: str, listener: Listener, client: str) -> Verdict | Deferred[Verdict]:
+def turn(etrn: Etrn, listener: Listener, client: str) -> Verdict | Deferred[Verdict]:
     """ETRN: have what waits for the domain tried now."""
-    if domain not in listener.etrn_domains:
-        return Verdict(replies.TURN_DENIED.fill(domain=domain), "relay.etrn_domains")
+    node, now = str(etrn), listener.clock.seconds()
+    if etrn.domain not in listener.etrn_domains:
+        return Verdict(replies.TURN_DENIED.fill(domain=node), "relay.etrn_domains")
+    if not listener.connections.turn(node, now):
+        return Verdict(replies.TURN_TOO_SOON.fill(domain=node), "once a minute")
+    wanted = [Selection(domain=etrn.domain)]
+    if etrn.below:
+        wanted.append(Selection(recipient=f"*@*.{etrn.domain}"))
 
-    def turned(changed: list[tuple[int, str]]) -> Verdict:
-        if changed:
+    def turned(changed: list[list[tuple[int, str]]]) -> Verdict:
+        if any(changed):
             listener.queue.due_changed()
-        reply = replies.TURNED if changed else replies.NOTHING_WAITS
-        return Verdict(reply.fill(domain=domain), "ETRN")
+        reply = replies.TURNED if any(changed) else replies.NOTHING_WAITS
+        return Verdict(reply.fill(domain=node), "ETRN")
 
     def not_turned(fault: Fault) -> Verdict:
-        reason = f"{type(fault.value).__name__}: {fault.value}"
+        cause = fault.value.subFailure.value if isinstance(fault.value, FirstError) else fault.value
+        reason = f"{type(cause).__name__}: {cause}"
         listener.log("fault", {"listener": listener.name, "client": client, "where": "the spool", "reason": reason})
-        return Verdict(replies.TURN_FAILED.fill(domain=domain), "ETRN")
+        return Verdict(replies.TURN_FAILED.fill(domain=node), "ETRN")
 
-    changed = listener.spool.retry(Selection(domain=domain), f"ETRN from {client}", listener.clock.seconds())
-    return changed.addCallbacks(turned, not_turned)
+    asked = [listener.spool.retry(selection, f"ETRN from {client}", now) for selection in wanted]
+    return gatherResults(asked, consumeErrors=True).addCallbacks(turned, not_turned)
 
 
 def domain_checked(recipient: Address, accepted: Verdict, listener: Listener) -> Verdict | Deferred[Verdict]:

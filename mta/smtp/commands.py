@@ -103,9 +103,13 @@ class Expand:
 
 @dataclass(frozen=True, slots=True)
 class Etrn:
-    """ETRN: try the mail that waits for `domain` now."""
+    """ETRN: try the mail that waits for `domain` now, and, where asked for, for all domains `below` it."""
 
     domain: str
+    below: bool = False
+
+    def __str__(self) -> str:
+        return f"@{self.domain}" if self.below else self.domain
 
 
 def split_command(line: bytes) -> tuple[bytes, bytes] | None:
@@ -206,11 +210,12 @@ def read_expand(argument: str) -> Expand | Reply:
 
 
 def read_etrn(argument: str) -> Etrn | Reply:
-    """The domain of ETRN; of RFC 1985 5.1's options "@" (all below it) and "#" (a queue) we have none."""
+    """The domain of ETRN; of RFC 1985 5.1's options "@" is for all below it, too; "#" is not ours."""
+    below = argument.startswith("@")
     try:
-        return Etrn(parse_domain(argument))
+        return Etrn(parse_domain(argument[1:] if below else argument), below)
     except AddressError:
-        return replies.BAD_SYNTAX.fill(syntax="ETRN domain")
+        return replies.BAD_SYNTAX.fill(syntax="ETRN [@]domain")
 
 
 def _name_and_utf8(argument: str) -> tuple[str, bool]:

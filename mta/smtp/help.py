@@ -27,7 +27,7 @@ _SMTP: dict[str, tuple[str, str]] = {
     "EHLO": ("EHLO hostname", "RFC 5321 4.1.1.1"),
     "HELO": ("HELO hostname", "RFC 5321 4.1.1.1"),
     **_COMMON,
-    "ETRN": ("ETRN domain", "RFC 1985"),
+    "ETRN": ("ETRN [@]domain", "RFC 1985"),
 }
 _LMTP: dict[str, tuple[str, str]] = {"LHLO": ("LHLO hostname", "RFC 2033 4.1"), **_COMMON}
 

@@ -27,11 +27,7 @@ SYSTEM_HELP = ServerReply(
     "RFC 5321 4.1.1.8, 4.2.2",
 )
 HELP = ServerReply(
-    214,
-    "2.0.0",
-    "Syntax: {syntax}",
-    "HELP and a command: its syntax and where it is defined.",
-    "RFC 5321 4.1.1.8, 4.2.2",
+    214, "2.0.0", "Syntax: {syntax}", "HELP and a command: its syntax and its source.", "RFC 5321 4.1.1.8, 4.2.2"
 )
 HELLO = ServerReply(
     250, None, "{hostname}", "HELO or EHLO was understood; after EHLO the extensions follow.", "RFC 5321 4.1.1.1"
@@ -155,6 +151,13 @@ REPORTS_EXHAUSTED = ServerReply(
 )
 TURN_FAILED = ServerReply(
     458, "4.3.0", "Queuing for {domain} failed; try again later", "ETRN: the spool did not answer.", "RFC 1985 5.3"
+)
+TURN_TOO_SOON = ServerReply(
+    458,
+    "4.7.1",
+    "Queuing for {domain} was started within this minute; try again later",
+    "ETRN: each one costs attempts at a host that may not be there; anybody may ask for them, but not all the time.",
+    "RFC 1985 5.3, RFC 5321 7.8",
 )
 TURN_DENIED = ServerReply(
     459,

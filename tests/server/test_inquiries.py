@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
 from mta.destination import Destination, NextHop, Transport
 from mta.outcome import Deferral, Failure, Phase
+from mta.selection import Selection
 from mta.server.inquiries import DNS_PATIENCE
 from mta.server.listener import Located
 from mta.spool import SpoolError
@@ -31,6 +32,30 @@ class TurnTests(SynchronousTestCase):
                 site.spool.due.callback(due)
             self.assertEqual([code, "250"], client.codes(b""))
             self.assertEqual((["etrn.test"], woken), ([item.domain for item in site.spool.retried], site.queue.woken))
+
+    def test_below(self) -> None:
+        """With "@" the domains below are turned to as well; what waits at either is enough for a yes."""
+        for answers, code in (
+            ([[], []], "251"),
+            ([[(1, "a@etrn.test")], []], "250"),
+            ([[], [(1, "a@x.etrn.test")]], "250"),
+        ):
+            site = Site(etrn_domains=["etrn.test"])
+            left = list(answers)
+            site.spool.retry = lambda wanted, _by, _now, site=site, left=left: (  # type: ignore[method-assign, misc]
+                site.spool.retried.append(wanted) or succeed(left.pop(0))
+            )
+            self.assertEqual([code], site.hello().codes(b"ETRN @etrn.test\r\n"))
+            self.assertEqual([Selection(domain="etrn.test"), Selection(recipient="*@*.etrn.test")], site.spool.retried)
+
+    def test_once_a_minute(self) -> None:
+        """Whoever asks, a domain is turned to once a minute; the spool hears of no more."""
+        site = Site(etrn_domains=["etrn.test", "other.test"])
+        self.assertEqual(["250", "458"], site.hello().codes(b"ETRN etrn.test\r\nETRN etrn.test\r\n"))
+        self.assertEqual(["458", "250"], site.hello("192.0.2.7").codes(b"ETRN etrn.test\r\nETRN other.test\r\n"))
+        self.assertEqual(2, len(site.spool.retried))
+        site.clock.advance(120)
+        self.assertEqual(["250"], site.hello().codes(b"ETRN etrn.test\r\n"))
 
     def test_lost_while_waiting(self) -> None:
         """A client that goes before the answer harms nobody."""
