@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from mta.address import Address
 from mta.config.receiving import Listener
 from mta.config.schema import Config
 from mta.delivery.discard import DiscardAgent
@@ -29,6 +30,7 @@ from mta.ids import QueueIds
 from mta.interfaces import IDeliveryAgent, IResolver, ISpool
 from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
+from mta.policy.directory import Directory, Unknown
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
 from mta.queue.bounces import Bouncer
@@ -38,6 +40,7 @@ from mta.queue.schedule import Schedule
 from mta.queue.sites import SiteLimits
 from mta.routing.router import Router
 from mta.server.factory import ServerFactory
+from mta.server.listener import Locate, Located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +72,22 @@ class Assembly:
 
 def assemble(config: Config, around: Surroundings) -> Assembly:
     """The whole MTA of a configuration. Raises `mta.message.templates.TemplateError` for an operator's bad text."""
-    agent = _agent(config, around)
-    queue = _queue(config, around, agent)
-    return Assembly(queue, agent, tuple(_servers(config, around, queue)))
+    directory = config.directory()
+    agent = _agent(config, around, directory)
+    # One count: what a server promises is what the queue will send.
+    report_rate = ReportRate(config.bounce.rate_per_sender)
+    router = Router(config.rules(), config.local.domains, config.local.maildir, config.hostname)
+    destinations = Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,))
+    queue = _queue(config, around, agent, router, destinations, report_rate)
+
+    def locate(recipient: Address) -> Located | Deferred[Located]:
+        return destinations.locate(router.route(recipient).next_hop, recipient.domain)
+
+    servers = _servers(config, around, queue, directory, report_rate, locate if config.relay.check_domains else None)
+    return Assembly(queue, agent, tuple(servers))
 
 
-def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
+def _agent(config: Config, around: Surroundings, directory: Directory) -> IDeliveryAgent:
     client = config.client
     remote = RemoteAgent(
         reactor=around.reactor,
@@ -91,7 +104,11 @@ def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
         ip_preference=client.ip_preference,
     )
     maildir = MaildirAgent(
-        base=config.state_dir, hostname=config.hostname, clock=around.reactor, run_in_thread=around.run_in_thread
+        base=config.state_dir,
+        hostname=config.hostname,
+        clock=around.reactor,
+        run_in_thread=around.run_in_thread,
+        is_nobody=lambda recipient: isinstance(directory.resolve(recipient), Unknown),
     )
     return AgentByTransport(
         {
@@ -105,13 +122,20 @@ def _agent(config: Config, around: Surroundings) -> IDeliveryAgent:
     )
 
 
-def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> QueueManager:
+def _queue(
+    config: Config,
+    around: Surroundings,
+    agent: IDeliveryAgent,
+    router: Router,
+    destinations: Destinations,
+    report_rate: ReportRate,
+) -> QueueManager:
     queue = config.queue
     return QueueManager(
         spool=around.spool,
         agent=agent,
-        router=Router(config.rules(), config.local.domains, config.local.maildir, config.hostname),
-        destinations=Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,)),
+        router=router,
+        destinations=destinations,
         schedule=Schedule(queue.retry, queue.jitter, queue.lifetime, queue.bounce_lifetime, queue.delay_notice),
         site_limits=SiteLimits(
             initial=queue.site_connections_initial,
@@ -133,7 +157,7 @@ def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> Queue
             full_below=config.bounce.full_below,
             languages=load_languages(config.bounce.languages, config.templates),
             double_bounce=config.double_bounce,
-            rate=ReportRate(config.bounce.rate_per_sender),
+            rate=report_rate,
         ),
         ids=around.ids,
         clock=around.reactor,
@@ -141,13 +165,20 @@ def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> Queue
     )
 
 
-def _servers(config: Config, around: Surroundings, queue: QueueManager) -> list[tuple[Listener, ServerFactory]]:
+def _servers(
+    config: Config,
+    around: Surroundings,
+    queue: QueueManager,
+    directory: Directory,
+    report_rate: ReportRate,
+    locate: Locate | None,
+) -> list[tuple[Listener, ServerFactory]]:
     words = dict(config.limits)
     del words["free_space_percent"]  # `room` knows it
     limits = ServerLimits(**words)
     connections = Connections(limits, config.hostname)  # one count over all listeners
     policy = RelayPolicy(
-        config.directory(),
+        directory,
         networks=config.relay.networks,
         relay_domains=config.relay.domains,
         refused=config.relay.refused,
@@ -170,7 +201,9 @@ def _servers(config: Config, around: Surroundings, queue: QueueManager) -> list[
                 bare_newlines=config.content.bare_newlines,
                 normalize_networks=normalize_networks,
                 log=around.note,
+                reports_room=report_rate.has_room,
                 etrn_domains=config.relay.etrn_domains,
+                locate=locate,
             ),
         )
         for listener in config.listeners

@@ -80,6 +80,13 @@ class Relay(Table):
         unit="list of domains",
         source="RFC 1985; none until named",
     )
+    check_domains: bool = option(
+        False,
+        "Whether a recipient is refused at once where the DNS says that its domain does not exist (550) or takes no"
+        " mail (556), instead of with a bounce later. What the DNS does not say within 5 seconds is accepted.",
+        unit="true, false",
+        source="Postfix reject_unknown_recipient_domain, off by default there too",
+    )
 
 
 class Local(Table):

@@ -224,7 +224,8 @@ class Client(Table):
     eight_bit: Literal["send", "bounce", "convert"] = option(
         "send",
         'What is done with 8-bit content for a host without 8BITMIME: "send" it as it is, "bounce" it, or "convert" it'
-        " to quoted-printable, which breaks signatures.",
+        " to quoted-printable, which breaks signatures. Binary content for a host without BINARYMIME is converted then"
+        " too, to base64; else it bounces.",
         unit='"send", "bounce", "convert"',
         source="Exim accept_8bitmime; hosts that mangle 8-bit content have died out",
     )

@@ -1,7 +1,8 @@
 """
 Make a message fit for a server that lacks an extension.
 
-Owns: what is done with 8-bit content for a server without 8BITMIME, and when a header needs SMTPUTF8.
+Owns: what is done with 8-bit or binary content for a server without 8BITMIME or BINARYMIME, and when a
+header needs SMTPUTF8.
 Never: speaks with the server; changes a message that can go as it is.
 Fails: with what the content fails with where it can't be read.
 """
@@ -42,14 +43,27 @@ async def fitted(
         # RFC 6531 3.2, 3.5: never without the extension, and nothing may be downgraded.
         reason = f"the header of the message is internationalized, and {host} does not offer SMTPUTF8"
         return Failure(reason, Phase.MAIL, host, enhanced="5.6.7")
+    if envelope.body is Body.BINARY_MIME:
+        if offers.binary_mime:
+            return Fitted(envelope, content)
+        # RFC 3030 3: a conversion, or the message goes back; sent as it is, another message could stand in it.
+        why = f"binary content, and {host} does not offer BINARYMIME"
+        return await _converted(envelope, content, eight_bit, host, why)
     declared_8bit = envelope.body is Body.EIGHT_BIT_MIME and not offers.eight_bit_mime
     if not declared_8bit or eight_bit == "send" or await _is_seven_bit(content):
         return Fitted(envelope, content)
     # RFC 6152 3: a conversion, or the message goes back.
-    reason = f"the message has 8-bit content, and {host} does not offer 8BITMIME"
+    return await _converted(envelope, content, eight_bit, host, f"8-bit content, and {host} does not offer 8BITMIME")
+
+
+async def _converted(
+    envelope: Envelope, content: IContent, eight_bit: EightBit, host: str, why: str
+) -> Fitted | Failure:
+    """The message in 7 bits where the policy says so, or its failure: it has `why`."""
+    reason = f"the message has {why}"
     if eight_bit == "convert" and content.size <= MAX_CONVERTED:
         try:
-            converted = to_seven_bit(await _all_of(content))
+            converted = to_seven_bit(await _all_of(content), binary=envelope.body is Body.BINARY_MIME)
             return Fitted(replace(envelope, body=Body.SEVEN_BIT), WholeContent(converted))
         except ConversionError as error:
             reason = f"{reason}; it can't be converted: {error}"

@@ -59,14 +59,17 @@ class MailboxFile:
     One message on its way into the Maildir `mailbox`, below the folder `base`; `name` must be unique.
 
     Stored lines end in LF, as programs that read Maildirs expect (Postfix and Dovecot write them so); no other octet is
-    changed. Until `finish` has returned, nothing is visible; after, a power cut can't lose it.
+    changed. `binary` content is stored as it came: in a part of it 0D 0A are data like any others (RFC 3030 3), and
+    where its text ends and its data begin is not for a mailbox to find out. Readers take lines with CRLF as well. Until
+    `finish` has returned, nothing is visible; after, a power cut can't lose it.
     """
 
-    def __init__(self, base: Path, mailbox: PurePosixPath, name: str) -> None:
+    def __init__(self, base: Path, mailbox: PurePosixPath, name: str, *, binary: bool = False) -> None:
         self._base = base
         self._mailbox = base / mailbox
         self._temporary = self._mailbox / "tmp" / name
         self._final = self._mailbox / "new" / name
+        self._binary = binary
         self._file: BinaryIO | None = None
         self._held = b""  # a CR at the end of a piece, which may be half of a line end
 
@@ -90,6 +93,9 @@ class MailboxFile:
 
     def write(self, piece: bytes) -> None:
         """Add the next piece, cut anywhere."""
+        if self._binary:
+            self._opened.write(piece)
+            return
         window = self._held + piece
         self._held = b"\r" if window.endswith(b"\r") else b""
         if self._held:

@@ -23,9 +23,10 @@ from mta.address import Address
 from mta.delivery.content import ContentReader
 from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path
 from mta.entry import Delivery
+from mta.envelope import Body
 from mta.interfaces import IContent, IDeliveryAgent
 from mta.message.trace import return_path
-from mta.outcome import Deferral, Delivered, Outcome, Phase, Scope, judge_exception
+from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope, judge_exception
 
 T = TypeVar("T")
 
@@ -40,14 +41,28 @@ class RunInThread(Protocol):
 
 @implementer(IDeliveryAgent)
 class MaildirAgent:
-    """The Maildirs below `base`. The next hop's target is the template of `mailbox_path`."""
+    """
+    The Maildirs below `base`. The next hop's target is the template of `mailbox_path`.
 
-    def __init__(self, *, base: Path, hostname: str, clock: IReactorTime, run_in_thread: RunInThread) -> None:
+    `is_nobody` says of a recipient that no such user is here. The server refuses mail to those, but a report goes to
+    whatever name a sender has made up, and would make a mailbox for each.
+    """
+
+    def __init__(
+        self,
+        *,
+        base: Path,
+        hostname: str,
+        clock: IReactorTime,
+        run_in_thread: RunInThread,
+        is_nobody: Callable[[Address], bool] = lambda _address: False,
+    ) -> None:
         self._base = base
         # The Maildir page: "/" and ":" in the host's name stand as \057 and \072.
         self._hostname = hostname.replace("/", r"\057").replace(":", r"\072")
         self._clock = clock
         self._run_in_thread = run_in_thread
+        self._is_nobody = is_nobody
         self._count = 0
 
     def deliver(self, delivery: Delivery) -> Deferred[Mapping[Address, Outcome]]:
@@ -62,10 +77,14 @@ class MaildirAgent:
 
     async def _outcome(self, delivery: Delivery, recipient: Address, head: bytes) -> Outcome:
         host = "maildir:"
+        if self._is_nobody(recipient):
+            return Failure(f"{recipient.for_log()}: no such user here", Phase.STORE, host, enhanced="5.1.1")
         try:
             path = mailbox_path(delivery.destination.next_hop.target, recipient)
             host = f"maildir:{path}"
-            await self._store(MailboxFile(self._base, path, self._unique_name()), head, delivery.content)
+            binary = delivery.body is Body.BINARY_MIME
+            file = MailboxFile(self._base, path, self._unique_name(), binary=binary)
+            await self._store(file, head, delivery.content)
         except CancelledError:
             raise
         except MailboxError as error:

@@ -1,13 +1,14 @@
 """
-Convert a message with 8-bit content to one of 7 bits (RFC 6152 3, RFC 2045 6.7).
+Convert a message with 8-bit or binary content to one of 7 bits (RFC 6152 3, RFC 3030 3, RFC 2045 6.7, 6.8).
 
-Owns: which parts are encoded, quoted-printable, the fields that say so.
+Owns: which parts are encoded, and how: text in quoted-printable, binary data in base64; the fields that say so.
 Never: changes a part that has 7 bits already, or a header field but Content-Transfer-Encoding.
 Fails: `ConversionError` where no standard way leads to 7 bits; nothing is guessed.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 
 from mta.message.headers import field, header_block
@@ -22,6 +23,8 @@ _ENCODING = re.compile(
 )
 # RFC 2045 6.7: what may stand for itself; a blank at the end of a line may not.
 _TO_ENCODE = re.compile(rb"[^!-<>-~ \t]|[ \t]\Z")
+# RFC 2045 2.7: what no line of 7 bits or 8 bits may hold. RFC 5322 2.1.1 has 998 octets for it.
+_NO_LINES = re.compile(rb"\x00|\r(?!\n)|(?<!\r)\n|[^\n]{999}")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _LINE = 76
 # RFC 2046 5.2.1: what is in them is a message, and no encoding may be put on it.
@@ -35,36 +38,54 @@ class ConversionError(ValueError):
     """A message that can't be converted; the text says why."""
 
 
-def to_seven_bit(content: bytes) -> bytes:
-    """The message with each part of 8 bits in quoted-printable. Lines end in CRLF. Raises `ConversionError`."""
-    return _converted(content, "text/plain", 0)
+def to_seven_bit(content: bytes, *, binary: bool = False) -> bytes:
+    """
+    The message with each part of 8 bits in quoted-printable. Lines end in CRLF. Raises `ConversionError`.
+
+    With `binary` a part may be anything: what is no text goes in base64.
+    """
+    return _converted(content, "text/plain", 0, binary)
 
 
-def _converted(entity: bytes, default_type: str, depth: int) -> bytes:
+def _is_fit(entity: bytes, binary: bool) -> bool:
+    """Whether it is in 7 bits, and where nobody has looked at its lines yet, these are ones."""
+    return entity.isascii() and not (binary and _NO_LINES.search(entity))
+
+
+def _converted(entity: bytes, default_type: str, depth: int, binary: bool) -> bytes:
     """An entity (RFC 2045 2.4), the message itself at depth 0; `default_type` is meant where it names none."""
-    if entity.isascii():
+    if not binary and entity.isascii():
         return entity
     if depth > MAX_DEPTH:
         raise ConversionError(f"its parts are nested more than {MAX_DEPTH} deep")
     header = header_block(entity)
     if not header.isascii():
         raise ConversionError("a header has octets that are not ASCII")  # RFC 6531 is about these, RFC 6152 is not
+    if not _is_fit(header, binary):
+        raise ConversionError("a header has a NUL, a bare CR or LF, or a line that is too long")
     body = entity[len(header) :]
     told_type = field(header, b"content-type")
     kind = (told_type or default_type).partition(";")[0].strip().lower()
     encoding = (field(header, b"content-transfer-encoding") or "7bit").partition(";")[0].strip().lower()
-    if encoding not in ("7bit", "8bit", "binary"):
-        raise ConversionError(f"a part is {encoding!a} by its header and has octets that are not ASCII")
+    is_encoded = encoding not in ("7bit", "8bit", "binary")
+    if is_encoded and _is_fit(body, binary):
+        return entity
+    if is_encoded:
+        raise ConversionError(f"a part is {encoding!a} by its header and has octets or lines that can't be")
     if kind.startswith("multipart/"):
         inner = "message/rfc822" if kind == "multipart/digest" else "text/plain"  # RFC 2046 5.1.5
-        return _relabelled(header, b"7bit") + _converted_parts(body, _boundary(told_type or ""), inner, depth)
+        return _relabelled(header, b"7bit") + _converted_parts(body, _boundary(told_type or ""), inner, depth, binary)
     if kind in _MESSAGES:
         blank = b"\r\n" if body.startswith(b"\r\n") else b""
-        return _relabelled(header, b"7bit") + blank + _converted(body[len(blank) :], "text/plain", depth + 1)
+        return _relabelled(header, b"7bit") + blank + _converted(body[len(blank) :], "text/plain", depth + 1, binary)
+    if _is_fit(body, binary):
+        return (_relabelled(header, b"7bit") if encoding == "binary" else header) + body
     if kind in _IN_SEVEN_BITS_ONLY:
         raise ConversionError(f"a part is {kind} and has octets that are not ASCII")  # RFC 2046 5.2.2
     if depth == 0 and field(header, b"mime-version") is None:
         header += _UNTYPED if told_type is None else b"MIME-Version: 1.0\r\n"
+    if binary and not kind.startswith("text/"):
+        return _relabelled(header, b"base64") + _in_base64(body)
     return _relabelled(header, b"quoted-printable") + _encoded(body)
 
 
@@ -76,28 +97,32 @@ def _boundary(content_type: str) -> bytes:
     return text.rstrip().encode("ascii", "replace")
 
 
-def _converted_parts(body: bytes, boundary: bytes, default_type: str, depth: int) -> bytes:
+def _converted_parts(body: bytes, boundary: bytes, default_type: str, depth: int, binary: bool) -> bytes:
     """The body of a multipart, from the blank line before it; delimiters stay as they are (RFC 2046 5.1.1)."""
-    delimiter = re.compile(rb"(?:\A|\r?\n)--" + re.escape(boundary) + rb"(--)?[ \t]*+(?:(?=\r?\n)|\Z)")
+    # In binary data a bare LF is no line end; in text that came so before it was checked, it was one.
+    start_of_line = rb"(?:\A|\r\n)--" if binary else rb"(?:\A|\r?\n)--"
+    delimiter = re.compile(start_of_line + re.escape(boundary) + rb"(--)?[ \t]*+(?:(?=\r?\n)|\Z)")
     pieces: list[bytes] = []
     start, is_part = 0, False
     for found in delimiter.finditer(body):
-        pieces.append(_piece(body[start : found.start()], is_part, default_type, depth))
+        pieces.append(_piece(body[start : found.start()], is_part, default_type, depth, binary))
         pieces.append(found[0])
         start, is_part = found.end(), found[1] is None
         if not is_part:
             break
-    pieces.append(_piece(body[start:], is_part, default_type, depth))
+    pieces.append(_piece(body[start:], is_part, default_type, depth, binary))
     return b"".join(pieces)
 
 
-def _piece(piece: bytes, is_part: bool, default_type: str, depth: int) -> bytes:
-    if piece.isascii():
-        return piece
+def _piece(piece: bytes, is_part: bool, default_type: str, depth: int, binary: bool) -> bytes:
     if not is_part:  # RFC 2046 5.1.1: a preamble or an epilogue, which nobody is to look at
-        return _HIGH.sub(b"?", piece)
+        if _is_fit(piece, binary):
+            return piece
+        return b"\r\n" if binary else _HIGH.sub(b"?", piece)
+    if not binary and piece.isascii():
+        return piece
     line_end = b"\r\n" if piece.startswith(b"\r\n") else b"\n"  # of the delimiter
-    return line_end + _converted(piece[len(line_end) :], default_type, depth + 1)
+    return line_end + _converted(piece[len(line_end) :], default_type, depth + 1, binary)
 
 
 def _relabelled(header: bytes, encoding: bytes) -> bytes:
@@ -109,6 +134,12 @@ def _relabelled(header: bytes, encoding: bytes) -> bytes:
     if header and not header.endswith(b"\n"):
         header += b"\r\n"
     return header if encoding == b"7bit" else header + told
+
+
+def _in_base64(body: bytes) -> bytes:
+    """The data behind the blank line (RFC 2045 6.8)."""
+    blank = b"\r\n" if body.startswith(b"\r\n") else b""
+    return blank + base64.encodebytes(body[len(blank) :]).rstrip(b"\n").replace(b"\n", b"\r\n")
 
 
 def _encoded(body: bytes) -> bytes:

@@ -13,9 +13,13 @@ from mta.policy.clients import client_key
 from mta.policy.rates import Rates
 from mta.policy.verdict import Verdict
 from mta.smtp import replies
+from mta.smtp.server_reply import ServerReply
 
 # Postfix calls it stress when all its processes are busy; we have no processes, so a share of the connections.
 STRESS = 0.8
+
+# ETRN for one domain, in a minute: a client whose line has come up needs one.
+TURNS = 1
 
 _ADMITTED = Verdict(None, "within the limits")
 
@@ -67,6 +71,7 @@ class Connections:
         self._connecting = Rates(limits.connection_rate)
         self._messages = Rates(limits.message_rate)
         self._recipients = Rates(limits.recipient_rate)
+        self._turns = Rates(TURNS)
         self.total = 0
 
     @property
@@ -101,6 +106,10 @@ class Connections:
             return _ADMITTED
         return Verdict(replies.TOO_MANY_RECIPIENTS_A_MINUTE.reply, "limits.recipient_rate")
 
+    def turn(self, node: str, now: float) -> bool:
+        """Whether the queue may be turned to `node` at `now` (seconds), whoever asks for it; if so it counts."""
+        return self._turns.take(node, 1, now)
+
     def leave(self, ip: str) -> None:
         """A connection that was admitted has ended."""
         key = client_key(ip)
@@ -109,5 +118,5 @@ class Connections:
         if not self._open[key]:
             del self._open[key]
 
-    def _refused(self, reply: replies.ServerReply, limit: str) -> Verdict:
+    def _refused(self, reply: ServerReply, limit: str) -> Verdict:
         return Verdict(reply.fill(hostname=self._hostname), limit)

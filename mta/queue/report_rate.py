@@ -48,6 +48,14 @@ class ReportRate:
         self.per_hour = per_hour
         self._counts: OrderedDict[Address, _Count] = OrderedDict()
 
+    def has_room(self, address: Address, now: float) -> bool:
+        """Whether `admit` would say yes; nothing is counted."""
+        count = self._counts.get(address)
+        if count is None:
+            return True
+        count.turn_to(now)
+        return not self.per_hour or count.in_last_hour(now) < self.per_hour
+
     def admit(self, address: Address, now: float) -> bool:
         """Whether one more report to `address` may go out at `now` (seconds); if so it counts."""
         if not self.per_hour:

@@ -1,32 +1,44 @@
 """
-Answer the questions of a session that can be answered at once.
+Answer the questions of a session.
 
 Owns: which rule is asked for which question, and in what order.
-Never: is such a rule (`mta/policy/`), waits, keeps anything.
+Never: is such a rule (`mta/policy/`), asks elsewhere (`mta/server/inquiries.py`), keeps anything.
 """
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
+from mta.address import Address
+from mta.envelope import Notify
 from mta.policy.directory import Moved
 from mta.policy.verdict import Verdict
 from mta.reply import Reply
+from mta.server.inquiries import domain_checked, turn
 from mta.server.listener import Listener
 from mta.smtp import replies
-from mta.smtp.commands import Expand, MailFrom, RcptTo, Verify
+from mta.smtp.commands import Etrn, Expand, MailFrom, RcptTo, Verify
 from mta.smtp.questions import Question
+
+# A name may stand for a mailbox in each of a thousand domains.
+POSSIBILITIES = 10
 
 YES = Verdict(None, "nothing against it")
 
 
-def answer(question: Question, listener: Listener, client: str, trusted: bool) -> Verdict:
-    """What is said to a question of the client at this address; yes to those that need no rule."""
+def answer(
+    question: Question, listener: Listener, client: str, trusted: bool, sender: Address | None
+) -> Verdict | Deferred[Verdict]:
+    """
+    What is said to a question of the client at this address; yes to those that need no rule.
+
+    `sender` is that of the message under way, None where it has none or there is no message.
+    """
     match question:
-        case RcptTo(recipient):
-            verdict = listener.policy.recipient(recipient, trusted)
-            if verdict.accepts and listener.limits.recipient_rate:
-                rate = listener.connections.recipients(client, 1, trusted, listener.clock.seconds())
-                return verdict if rate.accepts else rate
-            return verdict
+        case RcptTo():
+            return _recipient(question, listener, client, trusted, sender)
+        case Etrn():
+            return turn(question, listener, client)
         case MailFrom():
             return _sender(listener, client, trusted)
         case Verify(name, utf8):
@@ -34,6 +46,27 @@ def answer(question: Question, listener: Listener, client: str, trusted: bool) -
         case Expand(name, utf8):
             return Verdict(_expanded(listener, name, utf8), "EXPN")
     return YES
+
+
+def _recipient(
+    rcpt: RcptTo, listener: Listener, client: str, trusted: bool, sender: Address | None
+) -> Verdict | Deferred[Verdict]:
+    """First who it is: nobody learns from a limit whether a user exists, and no unknown one uses a limit up."""
+    verdict = listener.policy.recipient(rcpt.recipient, trusted)
+    if not verdict.accepts:
+        return verdict
+    now = listener.clock.seconds()
+    # RFC 3461 4.1: of all that NOTIFY asks for, SUCCESS alone makes a report where nothing went wrong. So it is what a
+    # stranger would flood a forged sender with, and what a server that takes it has to do. Delays may go untold, and
+    # failures are reported in any case. Those whom the operator knows are not held up: they lose the report.
+    wants_success = rcpt.notify is not None and Notify.SUCCESS in rcpt.notify
+    if wants_success and sender is not None and not trusted and not listener.reports_room(sender, now):
+        return Verdict(replies.REPORTS_EXHAUSTED.reply, "bounce.rate_per_sender")
+    if listener.limits.recipient_rate:
+        rate = listener.connections.recipients(client, 1, trusted, now)
+        if not rate.accepts:
+            return rate
+    return domain_checked(rcpt.recipient, verdict, listener)
 
 
 def _sender(listener: Listener, client: str, trusted: bool) -> Verdict:
@@ -51,7 +84,7 @@ def _verified(listener: Listener, name: str, utf8: bool) -> Reply:
     directory = listener.policy.directory
     found = directory.verify(name)
     if len(found) > 1:
-        return replies.AMBIGUOUS.reply
+        return _ambiguous(found, utf8)
     if not found:
         return replies.CANNOT_VERIFY.reply if directory.is_elsewhere(name) else replies.UNKNOWN_NAME.reply
     meaning = directory.resolve(found[0])
@@ -62,6 +95,13 @@ def _verified(listener: Listener, name: str, utf8: bool) -> Reply:
     if isinstance(meaning, Moved):
         return (replies.MOVED_FORWARDED if meaning.forwards else replies.MOVED).fill(new=mailbox)
     return replies.VERIFIED.fill(mailbox=mailbox)
+
+
+def _ambiguous(found: tuple[Address, ...], utf8: bool) -> Reply:
+    """RFC 5321 3.5.1: what it may have meant, one a line; as with all else, nothing that the client can't read."""
+    readable = [f"<{mailbox}>" for mailbox in found if utf8 or str(mailbox).isascii()]
+    told = replies.AMBIGUOUS
+    return Reply(told.code, (told.text, *readable[:POSSIBILITIES]), told.enhanced)
 
 
 def _expanded(listener: Listener, name: str, utf8: bool) -> Reply:

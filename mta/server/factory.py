@@ -13,11 +13,12 @@ from twisted.internet import protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 
+from mta.address import Address
 from mta.interfaces import IQueue, ISpool
 from mta.policy.clients import Networks
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
-from mta.server.listener import Listener, Log
+from mta.server.listener import Listener, Locate, Log
 from mta.server.protocol import ServerProtocol
 from mta.server.sessions import Sessions
 
@@ -47,7 +48,9 @@ class ServerFactory(protocol.ServerFactory):
         bare_newlines: str,
         normalize_networks: Networks,
         log: Log,
+        reports_room: Callable[[Address, float], bool] = lambda _sender, _now: True,
         etrn_domains: Iterable[str] = (),
+        locate: Locate | None = None,
     ) -> None:
         self._listener = Listener(
             hostname=hostname,
@@ -63,7 +66,9 @@ class ServerFactory(protocol.ServerFactory):
             bare_newlines=bare_newlines,
             normalize_networks=normalize_networks,
             log=log,
+            reports_room=reports_room,
             etrn_domains=frozenset(etrn_domains),
+            locate=locate,
         )
         self._sessions = Sessions(clock)
 

@@ -20,6 +20,9 @@ from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReact
 from twisted.protocols.basic import LineReceiver
 from zope.interface import implementer
 
+# Octets of a line that is too long which are kept: enough to know its verb.
+_START = 16
+
 
 class Wire(Protocol):
     """What is used of a transport: parts of ITransport, IConsumer, IPushProducer and ITCPTransport."""
@@ -55,6 +58,7 @@ class PatientLineReceiver(LineReceiver):
     # A line that is too long is passed over in raw mode; `_behind` is what LineReceiver gave up together with it.
     _skipping = False
     _skipped_cr = b""
+    _skipped_start = b""
     _behind = b""
 
     def __init__(self, clock: IReactorTime, longest: int) -> None:
@@ -69,8 +73,8 @@ class PatientLineReceiver(LineReceiver):
         """Bytes came between `begin_content` and `end_content`."""
         raise NotImplementedError
 
-    def line_too_long(self) -> None:
-        """A line was passed over."""
+    def line_too_long(self, start: bytes) -> None:
+        """A line was passed over, of which a few octets are left."""
         raise NotImplementedError
 
     def peer_ended(self) -> None:
@@ -169,6 +173,7 @@ class PatientLineReceiver(LineReceiver):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self._skipping = True
+        self._skipped_start = line[:_START]
         self._behind = line
         self.setRawMode()
 
@@ -187,7 +192,7 @@ class PatientLineReceiver(LineReceiver):
         self._skipped_cr = b""
         self.setLineMode(rest)
         if self.closing_at is None:
-            self.line_too_long()
+            self.line_too_long(self._skipped_start)
 
     # Closing
 

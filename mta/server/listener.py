@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from mta.address import Address
+from mta.destination import Destination
 from mta.ids import spell
 from mta.interfaces import IQueue, ISpool
 from mta.message.completion import Completion
+from mta.outcome import Deferral, Failure
 from mta.policy.clients import Networks
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
 from mta.smtp.terms import Terms
 
 Log = Callable[[str, Mapping[str, str]], None]
+Located = Destination | Deferral | Failure
+Locate = Callable[[Address], "Located | Deferred[Located]"]
 
 # Strangers come to listeners of this role alone: only there a wait before the greeting sorts out anybody.
 _PUBLIC_ROLE = "mx"
@@ -32,8 +37,10 @@ class Listener:
     """
     `role` and `bare_newlines` as in the configuration; `storage_room` says whether the disk has room for a message.
 
-    `connections` is shared with the other listeners. `etrn_domains` are those that ETRN is done for. `log` takes a kind
-    and fields, one line for each call.
+    `reports_room` says whether a sender may get one more report now, in seconds. `connections` is shared with the other
+    listeners. `etrn_domains` are those that ETRN is done for. `locate` tells where a recipient's mail goes, as
+    `mta.interfaces.IDestinations` does; None accepts domains unasked. `log` takes a kind and fields, one line for each
+    call.
     """
 
     hostname: str
@@ -49,7 +56,9 @@ class Listener:
     bare_newlines: str
     normalize_networks: Networks
     log: Log
+    reports_room: Callable[[Address, float], bool]
     etrn_domains: frozenset[str] = frozenset()
+    locate: Locate | None = None
     terms: Terms = field(init=False)
 
     def __post_init__(self) -> None:

@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 from mta.entry import Entry
 from mta.envelope import Envelope, Origin, Recipient
 from mta.ids import spell
+from mta.policy.verdict import Verdict
 from mta.reply import Reply
-from mta.selection import Selection
 from mta.server.answers import answer
 from mta.server.lines import PatientLineReceiver
 from mta.server.listener import Listener
@@ -29,9 +29,10 @@ from mta.server.reception import Reception, is_full, receive
 from mta.server.sessions import Sessions
 from mta.server.transcript import Transcript
 from mta.smtp import replies
-from mta.smtp.commands import Etrn, MailFrom
+from mta.smtp.commands import MailFrom
 from mta.smtp.questions import EndOfData, Question, StartChunk, StartData
 from mta.smtp.server import ServerSession
+from mta.smtp.server_reply import ServerReply
 
 # Seconds of silence that an untrusted client is allowed when connections run short (Postfix: smtpd_timeout, stress).
 STRESS_IDLE = 10.0
@@ -120,7 +121,7 @@ class ServerProtocol(PatientLineReceiver):
         self._forget()
         self.close(last_words)
 
-    def _hang_up_with(self, reply: replies.ServerReply) -> None:
+    def _hang_up_with(self, reply: ServerReply) -> None:
         self._hang_up(reply.fill(hostname=self._listener.hostname).encode())
 
     # Sessions asks
@@ -180,9 +181,9 @@ class ServerProtocol(PatientLineReceiver):
         if reply is not None:
             self._reply(reply)
 
-    def line_too_long(self) -> None:
+    def line_too_long(self, start: bytes) -> None:
         self._verb = b""
-        self._reply(self._current.line_too_long())
+        self._reply(self._current.line_too_long(start))
 
     def content_received(self, data: bytes) -> None:
         session = self._current
@@ -213,15 +214,18 @@ class ServerProtocol(PatientLineReceiver):
             case StartChunk():
                 self._start_chunk()
                 return None
-            case Etrn(domain):
-                return self._turn(domain)
             case StartData(envelope):
                 self._reception = receive(self._listener, self._client, session, envelope)
                 self.begin_content()
                 return session.answered(None)
             case MailFrom() if self._sessions.stopping:
                 return session.answered(replies.SHUTTING_DOWN.fill(hostname=listener.hostname))
-        verdict = answer(question, listener, self._client, self._trusted)
+        verdict = answer(question, listener, self._client, self._trusted, session.sender)
+        if isinstance(verdict, Deferred):
+            self.wait()
+            verdict.addCallback(self._decided)
+            verdict.addErrback(self._log_failure)
+            return None
         return session.answered(verdict.reply, verdict.recipients, verdict.expanded)
 
     def _start_chunk(self) -> None:
@@ -238,26 +242,8 @@ class ServerProtocol(PatientLineReceiver):
         else:
             self.begin_content()
 
-    def _turn(self, domain: str) -> bytes | None:
-        """ETRN: have what waits for the domain tried now."""
-        listener = self._listener
-        if domain not in listener.etrn_domains:
-            return self._current.answered(replies.TURN_DENIED.fill(domain=domain))
-        self.wait()
-        changed = listener.spool.retry(Selection(domain=domain), f"ETRN from {self._client}", listener.clock.seconds())
-        changed.addCallbacks(self._turned, self._not_turned, callbackArgs=(domain,), errbackArgs=(domain,))
-        changed.addErrback(self._log_failure)
-        return None
-
-    def _turned(self, changed: list[tuple[int, str]], domain: str) -> None:
-        if changed:
-            self._listener.queue.due_changed()
-        reply = replies.TURNED if changed else replies.NOTHING_WAITS
-        self._reply(self._current.answered(reply.fill(domain=domain)))
-
-    def _not_turned(self, failure: Failure, domain: str) -> None:
-        self._note("fault", where="the spool", reason=f"{type(failure.value).__name__}: {failure.value}")
-        self._reply(self._current.answered(replies.TURN_FAILED.fill(domain=domain)))
+    def _decided(self, verdict: Verdict) -> None:
+        self._reply(self._current.answered(verdict.reply, verdict.recipients, verdict.expanded))
 
     def _reply(self, wire: bytes) -> None:
         """Send the reply to the command or the content that was handled last; after too many errors, a bit later."""

@@ -40,6 +40,7 @@ _FROM = re.compile(r"FROM:[ \t]*", re.IGNORECASE)
 _TO = re.compile(r"TO:[ \t]*", re.IGNORECASE)
 # RFC 3030 2; 20 digits are more than any disk.
 _BDAT = re.compile(r"([0-9]{1,20})(?:[ \t]+(LAST))?", re.IGNORECASE)
+_BDAT_VERB = re.compile(rb"BDAT(?![A-Z0-9])", re.IGNORECASE)
 _SMTPUTF8 = re.compile(r"[ \t]SMTPUTF8", re.IGNORECASE)
 
 
@@ -102,9 +103,13 @@ class Expand:
 
 @dataclass(frozen=True, slots=True)
 class Etrn:
-    """ETRN: try the mail that waits for `domain` now."""
+    """ETRN: try the mail that waits for `domain` now, and, where asked for, for all domains `below` it."""
 
     domain: str
+    below: bool = False
+
+    def __str__(self) -> str:
+        return f"@{self.domain}" if self.below else self.domain
 
 
 def split_command(line: bytes) -> tuple[bytes, bytes] | None:
@@ -177,6 +182,11 @@ def read_rcpt(argument: str, hostname: str, extended: bool, utf8: bool) -> RcptT
     return RcptTo(recipient, parameters.notify, parameters.orcpt)
 
 
+def is_bdat(line: bytes) -> bool:
+    """Whether a line that is no command, or the start of one, would have been BDAT."""
+    return _BDAT_VERB.match(line) is not None
+
+
 def read_bdat(argument: str) -> Bdat | None:
     """The size of a chunk and whether it is the last; None where that can't be known (RFC 3030 2)."""
     found = _BDAT.fullmatch(argument)
@@ -200,11 +210,12 @@ def read_expand(argument: str) -> Expand | Reply:
 
 
 def read_etrn(argument: str) -> Etrn | Reply:
-    """The domain of ETRN; of RFC 1985's options "@" (all below it) and "#" (a queue) we have none."""
+    """The domain of ETRN; of RFC 1985's options "@" is for all below it, too; "#" is not ours."""
+    below = argument.startswith("@")
     try:
-        return Etrn(parse_domain(argument))
+        return Etrn(parse_domain(argument[1:] if below else argument), below)
     except AddressError:
-        return replies.BAD_SYNTAX.fill(syntax="ETRN domain")
+        return replies.BAD_SYNTAX.fill(syntax="ETRN [@]domain")
 
 
 def _name_and_utf8(argument: str) -> tuple[str, bool]:

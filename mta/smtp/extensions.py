@@ -19,6 +19,7 @@ from mta.smtp.dsn_parameters import read_envid, read_notify, read_orcpt, read_re
 # RFC 5321 4.1.2 esmtp-param; RFC 6531 3.3 lets values go beyond ASCII, which here only ORCPT may do (RFC 6533 3). The
 # keyword comes back in our reply, which has room for 512 octets (4.5.3.1.5).
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,63})(?:=([!-<>-~\u00a0-\U0010ffff]+))?")
+_HIGHEST_LIMIT = 999_999  # RFC 9422 3: six digits; what can't be told is not
 _SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 3
 _BODIES = {body.value: body for body in Body}
 
@@ -32,7 +33,8 @@ def keywords(
     `message_size` in octets; `recipients` of one message and `messages` of one session at most, None without limit.
     `expands` where this client may ask VRFY and EXPN, `etrn` where some domain's mail may be asked for.
     """
-    mail_max = "" if messages is None else f"MAILMAX={messages} "
+    limits = {"MAILMAX": messages, "RCPTMAX": recipients}
+    told = [f"{name}={limit}" for name, limit in limits.items() if limit is not None and limit <= _HIGHEST_LIMIT]
     return (
         "PIPELINING",  # RFC 2920
         f"SIZE {message_size}",  # RFC 1870
@@ -44,7 +46,7 @@ def keywords(
         "SMTPUTF8",  # RFC 6531
         "DSN",  # RFC 3461
         "ENHANCEDSTATUSCODES",  # RFC 2034
-        f"LIMITS {mail_max}RCPTMAX={recipients}",  # RFC 9422
+        *((f"LIMITS {' '.join(told)}",) if told else ()),  # RFC 9422
         "HELP",  # RFC 5321 4.1.1.1
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from mta.reply import Reply
 from mta.smtp import replies
+from mta.smtp.terms import Terms
 
 _COMMON: dict[str, tuple[str, str]] = {
     "MAIL": ("MAIL FROM:<address> [SIZE= BODY= SMTPUTF8 RET= ENVID=]", "RFC 5321 4.1.1.2, 1870, 6152, 6531, 3461"),
@@ -26,19 +27,29 @@ _SMTP: dict[str, tuple[str, str]] = {
     "EHLO": ("EHLO hostname", "RFC 5321 4.1.1.1"),
     "HELO": ("HELO hostname", "RFC 5321 4.1.1.1"),
     **_COMMON,
-    "ETRN": ("ETRN domain", "RFC 1985"),
+    "ETRN": ("ETRN [@]domain", "RFC 1985"),
 }
 _LMTP: dict[str, tuple[str, str]] = {"LHLO": ("LHLO hostname", "RFC 2033 4.1"), **_COMMON}
 
 
-def help_on(topic: str, lmtp: bool) -> Reply:
-    """The answer to HELP: all commands, or with a `topic`, that one."""
-    topics = _LMTP if lmtp else _SMTP
+def help_on(topic: str, terms: Terms, trusted: bool) -> Reply:
+    """
+    The answer to HELP: 211 with all commands that a client, `trusted` or not, may use, or 214 with one, the `topic`.
+
+    RFC 5321 4.2.2: 211 is the help reply of the system, 214 tells how a command is used.
+    """
+    known = _LMTP if terms.lmtp else _SMTP
+    # What is answered 502 is no command here.
+    topics = [verb for verb in known if (verb != "EXPN" or trusted) and (verb != "ETRN" or terms.etrn)]
+    verb = topic.upper()
     if not topic:
-        lines: tuple[str, ...] = ("Commands:", " ".join(topics), "HELP and one of them tells more")
-    elif topic.upper() in topics:
-        syntax, source = topics[topic.upper()]
-        lines = (f"Syntax: {syntax}", f"See {source}")
+        told = replies.SYSTEM_HELP
+        first = told.text.format(hostname=terms.hostname)
+        lines: tuple[str, ...] = (first, " ".join(topics), "HELP and one of them tells more")
+    elif verb in topics:
+        told = replies.HELP
+        syntax, source = known[verb]
+        lines = (told.text.format(syntax=syntax), f"See {source}")
     else:
         return replies.UNKNOWN_TOPIC.reply
-    return Reply(replies.HELP.code, lines, replies.HELP.enhanced)
+    return Reply(told.code, lines, told.enhanced)

@@ -15,6 +15,7 @@ from mta.smtp.bdat import ChunkDecoder
 from mta.smtp.commands import Bdat, MailFrom, RcptTo
 from mta.smtp.content import ContentDecoder
 from mta.smtp.dots import DotDecoder
+from mta.smtp.server_reply import ServerReply
 from mta.smtp.terms import Terms
 
 _NEVER = frozenset((Notify.NEVER,))
@@ -76,6 +77,10 @@ class Incoming:
     def utf8(self) -> bool:
         """Whether MAIL said SMTPUTF8."""
         return self._mail.utf8
+
+    @property
+    def sender(self) -> Address | None:
+        return self._mail.sender
 
     @property
     def is_binary(self) -> bool:
@@ -178,7 +183,7 @@ class Incoming:
     def _too_large(self) -> Reply:
         return replies.TOO_LARGE.fill(limit=str(self._terms.message_size))
 
-    def _fault(self) -> replies.ServerReply | None:
+    def _fault(self) -> ServerReply | None:
         decoder = self.decoder
         if self.size > self._terms.message_size:
             return replies.TOO_LARGE

@@ -11,48 +11,23 @@ A text says what is wrong and what to do about it. Write the page anew with
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 
-from mta.reply import Reply
-
-
-@dataclass(frozen=True, slots=True)
-class ServerReply:
-    """
-    One entry of the catalog.
-
-    `text` may hold ``{fields}``: then `fill` makes the reply. Where it holds none, `reply` and `wire` are ready made;
-    of an entry with fields they show the names of the fields.
-    """
-
-    code: int
-    enhanced: str | None
-    text: str
-    meaning: str
-    source: str
-    reply: Reply = field(init=False)
-    wire: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "reply", Reply(self.code, (self.text,), self.enhanced))
-        object.__setattr__(self, "wire", self.reply.encode())
-
-    def fill(self, **fields: str) -> Reply:
-        """The reply with `fields` in its text; `Reply.encode` makes them harmless."""
-        return Reply(self.code, (self.text.format(**fields),), self.enhanced)
-
+from mta.smtp.server_reply import ServerReply, page
 
 # RFC 2034 4: the greeting, the answer to a hello and 3xx replies carry no enhanced code.
 
 GREETING = ServerReply(220, None, "{hostname} ESMTP", "The greeting: say EHLO.", "RFC 5321 4.2")
 GREETING_LMTP = ServerReply(220, None, "{hostname} LMTP", "The greeting: say LHLO.", "RFC 2033 4.1")
 GOODBYE = ServerReply(221, "2.0.0", "{hostname} closing the connection", "QUIT was understood.", "RFC 5321 4.1.1.10")
-HELP = ServerReply(
-    214,
+SYSTEM_HELP = ServerReply(
+    211,
     "2.0.0",
-    "Syntax: {syntax}",
-    "HELP: the commands that this server knows; HELP and a command: its syntax and where it is defined.",
-    "RFC 5321 4.1.1.8",
+    "{hostname} takes these commands:",
+    "HELP: the commands that this client may use now; HELP and one of them tells more.",
+    "RFC 5321 4.1.1.8, 4.2.2",
+)
+HELP = ServerReply(
+    214, "2.0.0", "Syntax: {syntax}", "HELP and a command: its syntax and its source.", "RFC 5321 4.1.1.8, 4.2.2"
 )
 HELLO = ServerReply(
     250, None, "{hostname}", "HELO or EHLO was understood; after EHLO the extensions follow.", "RFC 5321 4.1.1.1"
@@ -173,8 +148,23 @@ TOO_MANY_RECIPIENTS_A_MINUTE = ServerReply(
     "The client named `limits.recipient_rate` recipients in the last minute.",
     "RFC 5321 7.8",
 )
+REPORTS_EXHAUSTED = ServerReply(
+    455,
+    "4.3.3",
+    "Reports of delivery to this sender can't be promised now; try again later, or leave NOTIFY=SUCCESS out",
+    "The sender had `bounce.rate_per_sender` reports in the last hour, and one more is asked for from outside of"
+    " `relay.networks`: to take it and stay silent would break RFC 3461, to send it could flood a forged address.",
+    "RFC 5321 4.1.1.11, RFC 3461 4.1",
+)
 TURN_FAILED = ServerReply(
     458, "4.3.0", "Queuing for {domain} failed; try again later", "ETRN: the spool did not answer.", "RFC 1985 5"
+)
+TURN_TOO_SOON = ServerReply(
+    458,
+    "4.7.1",
+    "Queuing for {domain} was started within this minute; try again later",
+    "ETRN: each one costs attempts at a host that may not be there; anybody may ask for them, but not all the time.",
+    "RFC 1985 5, RFC 5321 7.8",
 )
 TURN_DENIED = ServerReply(
     459,
@@ -241,7 +231,7 @@ BAD_CHUNK = ServerReply(
     "RFC 3030 2",
 )
 UNKNOWN_TOPIC = ServerReply(
-    504, "5.5.4", "No help on that; HELP lists what there is", "HELP with no command of this server.", "RFC 5321 4.2.2"
+    504, "5.5.4", "No help on that; HELP lists what there is", "HELP with no command of this session.", "RFC 5321 4.2.2"
 )
 NOT_IMPLEMENTED = ServerReply(
     502,
@@ -299,6 +289,13 @@ REFUSED_CLIENT = ServerReply(
 NO_SUCH_USER = ServerReply(
     550, "5.1.1", "<{recipient}>: no such user here", "The domain is local, the user is not.", "RFC 5321 3.3"
 )
+UNKNOWN_DOMAIN = ServerReply(
+    550,
+    "5.1.2",
+    "<{recipient}>: there is no such domain",
+    "The DNS does not know the recipient's domain, and `relay.check_domains` is on.",
+    "RFC 5321 2.3.5, RFC 3463 3.2",
+)
 RELAY_DENIED = ServerReply(
     550,
     "5.7.1",
@@ -322,7 +319,11 @@ SUBMISSION_DENIED = ServerReply(
     "RFC 6409 4.3",
 )
 AMBIGUOUS = ServerReply(
-    553, "5.1.4", "Ambiguous; give the whole address", "VRFY found several mailboxes.", "RFC 5321 3.5.1"
+    553,
+    "5.1.4",
+    "Ambiguous; give the whole address",
+    "VRFY found several mailboxes; the first of them follow, where the client can read them.",
+    "RFC 5321 3.5.1",
 )
 BARE_NEWLINE = ServerReply(
     550,
@@ -401,25 +402,20 @@ UNKNOWN_PARAMETER = ServerReply(
     "RFC 5321 4.1.1.11",
 )
 
+DOMAIN_TAKES_NO_MAIL = ServerReply(
+    556,
+    "5.1.10",
+    "<{recipient}>: its domain takes no mail",
+    "The recipient's domain has a null MX, and `relay.check_domains` is on.",
+    "RFC 7504 4, RFC 7505 4.2",
+)
+
 CATALOG = {name: entry for name, entry in list(globals().items()) if isinstance(entry, ServerReply)}
 
 
 def render() -> str:
-    """docs/replies.md: one row for each reply, by code."""
-    rows = [
-        f"| {entry.code} | {entry.enhanced or ''} | {_cell(entry.text)} | {_cell(entry.meaning)} | {entry.source} |\n"
-        for entry in sorted(CATALOG.values(), key=lambda entry: (entry.code, entry.enhanced or ""))
-    ]
-    return (
-        "# Replies\n\n"
-        "Every reply of the SMTP server, rendered from `mta/smtp/replies.py`. Words in braces are filled in.\n\n"
-        "| Code | Enhanced | Text | Meaning | Source |\n|---|---|---|---|---|\n" + "".join(rows)
-    )
-
-
-def _cell(text: str) -> str:
-    """`text` for a cell of a table: what looks like HTML would vanish from the page."""
-    return text.replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
+    """docs/replies.md."""
+    return page(CATALOG.values())
 
 
 if __name__ == "__main__":

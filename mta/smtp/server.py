@@ -26,6 +26,7 @@ from mta.smtp.commands import (
     Hello,
     MailFrom,
     RcptTo,
+    is_bdat,
     read_bdat,
     read_etrn,
     read_expand,
@@ -38,7 +39,7 @@ from mta.smtp.commands import (
 from mta.smtp.help import help_on
 from mta.smtp.incoming import Incoming
 from mta.smtp.questions import EndOfData, Question, StartChunk, StartData
-from mta.smtp.replies import ServerReply
+from mta.smtp.server_reply import ServerReply
 from mta.smtp.stages import MOVES, Stage
 from mta.smtp.standing import Standing
 from mta.smtp.terms import Terms
@@ -96,7 +97,7 @@ class ServerSession(Standing):
             return self._close(replies.TOO_MANY_ERRORS)
         split = split_command(line)
         if split is None:
-            return self._refuse(replies.BAD_LINE)
+            return self._unreadable(line, replies.BAD_LINE)
         verb, argument = split
         command = self._commands.get(verb)
         # RFC 2920 3.1: HELO, EHLO and DATA end a group, and without EHLO there are no groups. Who does not keep to it
@@ -104,6 +105,8 @@ class ServerSession(Standing):
         if more and (verb == b"DATA" or not self._trusted) and self._ends_group(verb):
             return self._close(replies.OUT_OF_TURN)
         if self._unwanted and verb != b"QUIT":
+            if verb == b"BDAT":
+                return self._close(replies.REFUSED_CLIENT)  # a chunk follows, no commands
             return self._refuse(replies.REFUSED_CLIENT, hostname=self._terms.hostname)
         if command is None:
             return self._refuse(self._why_not(verb))
@@ -111,7 +114,7 @@ class ServerSession(Standing):
             text = argument.decode("ascii")
         except UnicodeDecodeError:
             if verb not in _INTERNATIONAL:
-                return self._refuse(replies.BAD_LINE)
+                return self._unreadable(line, replies.BAD_LINE)
             text = argument.decode("utf-8", "surrogateescape")  # no grammar accepts a lone surrogate
         return command(self, text)
 
@@ -128,12 +131,16 @@ class ServerSession(Standing):
             return replies.OBSOLETE
         return replies.NOT_IMPLEMENTED if verb in NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
 
-    def line_too_long(self) -> bytes:
-        """The reply to a command line of which only the excess is known."""
+    def line_too_long(self, start: bytes) -> bytes:
+        """The reply to a command line of which only the `start` is known."""
         self._begin()
         if self._conduct.is_hopeless:
             return self._close(replies.TOO_MANY_ERRORS)
-        return self._refuse(replies.LINE_TOO_LONG)
+        return self._unreadable(start, replies.LINE_TOO_LONG)
+
+    def _unreadable(self, line: bytes, reply: ServerReply) -> bytes:
+        """The reply to a line that can't be taken apart; behind one of BDAT, which is nothing else, a chunk follows."""
+        return self._close(replies.BAD_CHUNK) if is_bdat(line) else self._refuse(reply)
 
     def _helo(self, argument: str) -> bytes | Question:
         return self._hello(argument, extended=False)
@@ -211,7 +218,7 @@ class ServerSession(Standing):
 
     def _help(self, argument: str) -> bytes:
         self._conduct.junk()
-        return self._given(help_on(argument, self._terms.lmtp))
+        return self._given(help_on(argument, self._terms, self._trusted))
 
     def _vrfy(self, argument: str) -> bytes | Question:
         question = read_verify(argument)
@@ -338,6 +345,11 @@ class ServerSession(Standing):
     def envelope(self) -> Envelope:
         """The envelope of the message under way."""
         return self._current.envelope
+
+    @property
+    def sender(self) -> Address | None:
+        """The sender of the message under way; None for the null reverse-path, and where there is no message."""
+        return None if self._message is None else self._message.sender
 
     @property
     def expanded(self) -> tuple[Recipient, ...]:

@@ -11,7 +11,7 @@ from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.conduct import Conduct
 from mta.smtp.incoming import Incoming
-from mta.smtp.replies import ServerReply
+from mta.smtp.server_reply import ServerReply
 from mta.smtp.stages import MOVES, OUT_OF_ORDER, Stage
 from mta.smtp.terms import Terms
 

@@ -91,7 +91,7 @@ class Progress:
             reason = f"message too large for {self._host}: {size} octets, it takes up to {limit}"
             return Failure(reason, Phase.MAIL, self._host, enhanced="5.3.4")
         if envelope.body is Body.BINARY_MIME and not offers.binary_mime:
-            # RFC 3030 3: convert or return, but never send. A conversion would break every signature on it.
+            # RFC 3030 3: convert or return, but never send. Who wants it converted has done so before (`fitting`).
             reason = f"the message is binary, and {self._host} does not offer BINARYMIME"
             return Failure(reason, Phase.MAIL, self._host, enhanced="5.6.3")
         if envelope.sender is not None and envelope.sender.needs_utf8 and not offers.smtputf8:

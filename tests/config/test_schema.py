@@ -9,7 +9,13 @@ from tests.config.test_loading import HEAD
 
 DEFAULTS = {
     "shutdown_grace": 30.0,
-    "relay": {"networks": ("127.0.0.0/8", "::1/128"), "domains": (), "refused": (), "etrn_domains": ()},
+    "relay": {
+        "networks": ("127.0.0.0/8", "::1/128"),
+        "domains": (),
+        "refused": (),
+        "etrn_domains": (),
+        "check_domains": False,
+    },
     "local": {
         "domains": (),
         "users": (),

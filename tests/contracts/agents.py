@@ -14,8 +14,9 @@ from zope.interface.verify import verifyObject
 
 from mta.address import Address
 from mta.destination import Destination
+from mta.envelope import Body
 from mta.interfaces import IDeliveryAgent
-from mta.outcome import Deferral, Delivered, Outcome, Scope
+from mta.outcome import Deferral, Delivered, Failure, Outcome, Scope
 from tests.delivery.material import ONE, THREE, TWO, Content, delivery
 
 if TYPE_CHECKING:
@@ -59,6 +60,24 @@ class AgentContract(Base):
         for content in (Content(b""), Content(b"", 10), Content(b"x" * 9), Content(b"line\r\n" * 100_000, 65_536)):
             outcomes = self.result(self.agent.deliver(delivery(self.destination, content=content)))
             self.assertIsInstance(outcomes[ONE], Delivered)
+
+    def arrived(self) -> list[bytes] | None:
+        """What came to the other end, without what was put in front of it; None where there is no such end."""
+        return None
+
+    def test_binary(self) -> None:
+        """Binary content arrives to the octet, or not at all and fails with 5.6.3 (RFC 3030 3, RFC 3463 3.7)."""
+        data = b"Content-Transfer-Encoding: binary\r\n\r\n\x00.\r\n.\r\n\n.\n\r\xff\r\r\n" + bytes(range(256)) + b"\r"
+        for size in (None, 1, 100):
+            what = delivery(self.destination, content=Content(data, size), body=Body.BINARY_MIME)
+            outcome = self.result(self.agent.deliver(what))[ONE]
+            arrived = self.arrived()
+            if isinstance(outcome, Delivered):
+                self.assertTrue(arrived is None or arrived[-1:] == [data], arrived)
+            else:
+                assert isinstance(outcome, Failure), outcome
+                self.assertEqual("5.6.3", outcome.enhanced)
+                self.assertFalse(arrived)
 
     def test_unreadable_content(self) -> None:
         """Content that can't be read, or ends too early, is our own trouble: a deferral, and nothing is delivered."""

@@ -43,10 +43,14 @@ class DiscardTests(AgentContract, SynchronousTestCase):
 
 class MaildirTests(AgentContract, SynchronousTestCase):
     def setUp(self) -> None:
-        base = Path(self.mktemp())
-        base.mkdir()
-        self.agent = MaildirAgent(base=base, hostname="mx.test", clock=Clock(), run_in_thread=at_once)
+        self.base = Path(self.mktemp())
+        self.base.mkdir()
+        self.agent = MaildirAgent(base=self.base, hostname="mx.test", clock=Clock(), run_in_thread=at_once)
         self.destination = Destination(NextHop(Transport.MAILDIR, "{domain}/{user}"), "maildir")
+
+    def arrived(self) -> list[bytes]:
+        head = b"Return-Path: <sender@from.test>\r\n"
+        return [path.read_bytes().removeprefix(head) for path in self.base.glob("*/*/new/*")]
 
 
 class RemoteTests(AgentContract, SynchronousTestCase):
@@ -72,6 +76,9 @@ class RemoteTests(AgentContract, SynchronousTestCase):
 
     def settle(self) -> None:
         self.network.settle()
+
+    def arrived(self) -> list[bytes]:
+        return [message for server in self.network.servers.values() for message in server.messages]  # type: ignore[attr-defined]
 
 
 class RemoteWithoutPipeliningTests(RemoteTests):

@@ -75,6 +75,25 @@ class FittingTests(SynchronousTestCase):
             assert isinstance(found, Failure)
             self.assertEqual("5.6.3", found.enhanced)
 
+    def test_binary(self) -> None:
+        """Binary content goes where BINARYMIME is offered; else it is converted or fails with 5.6.3 (RFC 3030 3)."""
+        data = b"Content-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\n\x00\n\r\xff"
+        offers = Capabilities(eight_bit_mime=True, chunking=True)
+        for size in (None, 4):
+            content = Content(data, size)
+            found = self.fit(content, Capabilities(chunking=True, binary_mime=True), "bounce", body=Body.BINARY_MIME)
+            assert isinstance(found, Fitted)
+            self.assertIs(content, found.content)
+            found = self.fit(Content(data, size), offers, "convert", body=Body.BINARY_MIME)
+            assert isinstance(found, Fitted)
+            self.assertIs(Body.SEVEN_BIT, found.envelope.body)
+            self.assertIn(b"\r\n\r\nAAoN/w==", found.content.whole() or b"")
+            for policy in ("send", "bounce"):  # what is binary can't just be sent
+                refused = self.fit(Content(data, size), offers, policy, body=Body.BINARY_MIME)
+                assert isinstance(refused, Failure)
+                self.assertEqual("5.6.3", refused.enhanced)
+                self.assertIn("BINARYMIME", refused.reason)
+
     def test_international_header(self) -> None:
         """A header that is not ASCII never goes to a server without SMTPUTF8; one that is may (RFC 6531 3.5)."""
         for data, size, expected in (

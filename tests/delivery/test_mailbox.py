@@ -106,6 +106,16 @@ class FileTests(SynchronousTestCase):
             self.assertEqual(b"a\n\nb\rc\nd\r\n\x00\xff", self.stored(content[:cut], content[cut:]), cut)
         self.assertEqual(b"a\n\nb\rc\nd\r\n\x00\xff", self.stored(*(bytes([octet]) for octet in content)))
 
+    def test_binary_is_stored_as_it_is(self) -> None:
+        """Of binary content no octet changes, a CRLF neither, wherever the pieces are cut (RFC 3030 3)."""
+        content = b"a\r\n\r\nb\rc\nd\r\r\n\x00\xff\r"
+        for cut in range(len(content) + 1):
+            file = MailboxFile(self.base, PurePosixPath("mail/alice"), "unique", binary=True)
+            file.store((content[:cut], content[cut:]))
+            path = self.base / "mail/alice/new/unique"
+            self.assertEqual(content, path.read_bytes(), cut)
+            path.unlink()
+
     def test_last_octet_may_be_a_cr(self) -> None:
         """A CR at the very end is kept."""
         self.assertEqual(b"x\r", self.stored(b"x\r"))

@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.address import Address
 from mta.delivery.maildir import MaildirAgent
 from mta.destination import Destination, NextHop, Transport
-from mta.outcome import Deferral, Delivered, Outcome, Phase, Scope
+from mta.envelope import Body
+from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope
 from tests.delivery.material import ONE, TEXT, TWO, Content, delivery
 from tests.smtp_client.dialogue import brief
 
@@ -58,6 +59,17 @@ class MaildirTests(SynchronousTestCase):
             (file,) = self.files()
             self.assertEqual(b"Return-Path: <" + path + b">\n" + TEXT.replace(b"\r\n", b"\n"), file.read_bytes())
 
+    def test_binary(self) -> None:
+        """Of a message that is declared as binary every octet is stored as it came, at hand or in chunks."""
+        data = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\n\r\n\x00\r\n\n\r\xff\r\r\n"
+        for size in (None, 1, 7, 50):
+            self.setUp()
+            destination = Destination(NextHop(Transport.MAILDIR, "mail/{user}/Maildir"), "maildir")
+            what = delivery(destination, (ONE,), Content(data, size), body=Body.BINARY_MIME)
+            self.assertEqual("delivered", brief(self.successResultOf(self.agent.deliver(what))[ONE]))
+            (file,) = self.files()
+            self.assertEqual(b"Return-Path: <sender@from.test>\r\n" + data, file.read_bytes())
+
     def test_small_takes_one_trip(self) -> None:
         """A message at hand takes one trip to a thread."""
         self.deliver(ONE)
@@ -96,6 +108,22 @@ class MaildirTests(SynchronousTestCase):
         gate: Deferred[None] = Deferred()
         held.append(gate)
         return gate.addCallback(lambda _: work())
+
+    def test_nobody(self) -> None:
+        """For a user who is not there nothing is made, and the failure is a lasting one; the others get theirs."""
+        agent = MaildirAgent(
+            base=self.base,
+            hostname="mx",
+            clock=self.clock,
+            run_in_thread=self.run_in_thread,
+            is_nobody=lambda address: address == TWO,
+        )
+        destination = Destination(NextHop(Transport.MAILDIR, "{user}"), "maildir")
+        outcomes = self.successResultOf(agent.deliver(delivery(destination, (TWO, ONE))))
+        failure = outcomes[TWO]
+        assert isinstance(failure, Failure)
+        self.assertEqual(("5.1.1", "delivered"), (failure.enhanced, brief(outcomes[ONE])))
+        self.assertEqual(["one"], [path.name for path in self.base.iterdir()])
 
     def test_a_mailbox_for_two(self) -> None:
         """Recipients that share a mailbox get a copy each."""

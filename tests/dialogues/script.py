@@ -4,7 +4,9 @@ Dialogues that a person can read, and how they are played.
 A file holds, one a line:
 
     # a comment
-    @role lmtp            what the listener is; also @trusted, @refused, @limit NAME NUMBER (of `ServerLimits`)
+    @role lmtp            what the listener is; also @trusted, @refused, @limit NAME NUMBER (of `ServerLimits`),
+                          @check_domains: null.test takes no mail, nowhere.test does not exist;
+                          @no_reports: every sender has had all reports of this hour
     C: EHLO client.test   the client sends a line; lines without a reply between them go out together
     C> .\r\n              the client sends these octets, as a Python string would write them, and no line end
     @content 1000         the client sends so many octets of text in lines
@@ -49,6 +51,8 @@ class Script:
     role: str = "mx"
     trusted: bool = False
     refused: bool = False
+    no_reports: bool = False
+    check_domains: bool = False
     limits: dict[str, int] = field(default_factory=dict)
     steps: list[tuple[int, str, str]] = field(default_factory=list)
 
@@ -67,6 +71,10 @@ def read(path: Path) -> Script:
                 script.trusted = True
             case "@refused":
                 script.refused = True
+            case "@check_domains":
+                script.check_domains = True
+            case "@no_reports":
+                script.no_reports = True
             case "@limit":
                 name, value = rest.split()
                 script.limits[name] = int(value)

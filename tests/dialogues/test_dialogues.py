@@ -11,9 +11,12 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.protocols.basic import LineOnlyReceiver
-from twisted.python.failure import Failure
+from twisted.python import failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from mta.address import Address
+from mta.destination import Destination, NextHop, Transport
+from mta.outcome import Failure, Phase
 from mta.policy.directory import Directory
 from mta.policy.relay import RelayPolicy
 from tests.dialogues.script import Peer, Script, matches, play, scripts
@@ -21,6 +24,14 @@ from tests.policy.limits import limits_for_tests
 from tests.server.fakes import HOSTNAME, Client, Site
 
 ALL = scripts()
+
+
+def located(recipient: Address) -> Destination | Failure:
+    """What the DNS of a dialogue says of a recipient's domain."""
+    refused = {"null.test": "5.1.10", "nowhere.test": "5.1.2"}.get(recipient.domain)
+    if refused is not None:
+        return Failure("", Phase.DNS, enhanced=refused)
+    return Destination(NextHop(Transport.MX), recipient.domain)
 
 
 def site_for(script: Script, ip: str, **changed: Any) -> Site:
@@ -38,6 +49,10 @@ def site_for(script: Script, ip: str, **changed: Any) -> Site:
         relay_domains=[],
         refused=[ip] if script.refused else [],
     )
+    if script.no_reports:
+        changed["reports_room"] = lambda _sender, _now: False
+    if script.check_domains:
+        changed["locate"] = located
     limits = limits_for_tests(**{"error_delay": 0.0, **script.limits})
     return Site(limits, role=script.role, policy=policy, etrn_domains=["etrn.test"], **changed)
 
@@ -95,7 +110,7 @@ class SocketPeer(LineOnlyReceiver):
     def lineReceived(self, line: bytes) -> None:
         self._heard(line.decode())
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
+    def connectionLost(self, reason: failure.Failure | None = None) -> None:  # noqa: ARG002
         self._heard(None)
         self.gone.callback(None)
 

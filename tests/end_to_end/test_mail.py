@@ -6,10 +6,11 @@ Peers: swaks, and smtp-source and smtp-sink of Postfix (Debian: apt-get install 
 
 from __future__ import annotations
 
+import signal
 import smtplib
 import subprocess
 
-from tests.end_to_end.daemon import PATIENCE, EndToEndCase, eventually, free_port, route, tool
+from tests.end_to_end.daemon import PATIENCE, Daemon, EndToEndCase, eventually, free_port, route, tool
 
 
 class RelayTests(EndToEndCase):
@@ -65,6 +66,33 @@ class LocalTests(EndToEndCase):
         self.assertTrue(message.startswith("Return-Path: <carol@example.org>\n"), message)
         self.assertTrue(message.endswith("Subject: hi\n\nhello\n"), message)
         self.assertEqual([], daemon.mailbox("bob"))
+
+    def test_reports_run_out(self) -> None:
+        """A stranger asks for more reports on delivery than one sender is sent: 455, until then it gets them."""
+        daemon = Daemon(self.top, "\n[bounce]\nrate_per_sender = 2\n")
+        config = daemon.config.read_text()
+        daemon.config.write_text(config.replace('networks = ["127.0.0.0/8"]', "networks = []"))
+        self.addCleanup(daemon.stop, signal.SIGKILL)
+        daemon.start()
+        for number in range(2):
+            with smtplib.SMTP("127.0.0.1", daemon.port, timeout=PATIENCE) as client:
+                client.sendmail("bob@local.test", ["alice@local.test"], "Subject: x\n\nx\n", [], ["NOTIFY=SUCCESS"])
+            eventually(lambda number=number: len(daemon.mailbox("bob")) > number, "a report")  # type: ignore[misc]
+        with smtplib.SMTP("127.0.0.1", daemon.port, timeout=PATIENCE) as client:
+            client.ehlo()
+            client.mail("bob@local.test")
+            code, text = client.rcpt("alice@local.test", ["NOTIFY=SUCCESS"])
+            self.assertEqual((455, b"4.3.3"), (code, text[:5]))
+            self.assertEqual(250, client.rcpt("alice@local.test", ["NOTIFY=FAILURE"])[0])
+
+    def test_report_to_nobody(self) -> None:
+        """A report to a user whom its sender made up ends there, and makes no mailbox."""
+        daemon = self.daemon()
+        with smtplib.SMTP("127.0.0.1", daemon.port, timeout=PATIENCE) as client:
+            client.sendmail("made-up@local.test", ["alice@local.test"], "Subject: x\n\nx\n", [], ["NOTIFY=SUCCESS"])
+        eventually(lambda: "bounced to=<made-up@local.test>" in daemon.output.read_text(), "the end of the report")
+        self.assertEqual([], daemon.queued())
+        self.assertEqual(["alice"], [path.name for path in (daemon.state / "mail").iterdir()])
 
     def test_unknown_user(self) -> None:
         """A user that is not there is refused at RCPT, and nothing is queued (RFC 5321 3.3)."""

@@ -120,6 +120,34 @@ class ConversionTests(SynchronousTestCase):
             converted = self.assert_same(b"MIME-Version: 1.0\r\n" + TEXT + b"\r\n" + b"x" * width + "äö ".encode() * 40)
             self.assertLessEqual(max(map(len, converted.split(b"\r\n"))), 76)
 
+    def test_binary(self) -> None:
+        """Of a binary message data go in base64, text in quoted-printable, each to the octet (RFC 3030 3)."""
+        binary = b"Content-Transfer-Encoding: binary\r\n"
+        data = b"Content-Type: image/png\r\n" + binary + b"\r\n"
+        text = b"\xff\r\nbare\nlf\rcr\x00 \r\n" + b"long" * 300
+        image = b"\x89PNG\r\n\x1a\n\r\r\n\n--b1\n\x00\r"
+        enclosed = b"Content-Type: message/rfc822\r\n" + binary + b"\r\nSubject: in\r\n" + data + image
+        content = message(TEXT + binary + b"\r\n" + text, data + image, data + b"plain", enclosed, header=binary)
+        converted = to_seven_bit(content, binary=True)
+        self.assertTrue(converted.isascii())
+        self.assertEqual(converted.count(b"\r\n"), converted.count(b"\n"))
+        self.assertEqual(converted.count(b"\r\n"), converted.count(b"\r"))
+        self.assertLessEqual(max(map(len, converted.split(b"\r\n"))), 78)
+        self.assertNotIn(b"binary", converted)
+        decoded = [part.get_payload(decode=True) for part in email.message_from_bytes(converted).walk()]
+        self.assertEqual([text, image, b"plain", image], [data for data in decoded if data is not None])
+
+    def test_binary_alone(self) -> None:
+        """A message that is nothing but data becomes base64; data of 7 bits in lines stay, and are called so."""
+        head = b"MIME-Version: 1.0\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: %s\r\n\r\n"
+        self.assertEqual(head % b"base64" + b"/wA=", to_seven_bit(head % b"binary" + b"\xff\x00", binary=True))
+        self.assertEqual(head % b"7bit" + b"x\r\n", to_seven_bit(head % b"binary" + b"x\r\n", binary=True))
+
+    def test_binary_refused(self) -> None:
+        """A header that is none in 7 bits, and data that are encoded already and wrongly, are not guessed at."""
+        for content in (b"A: b\nC: d\r\n\r\nx", b"A: \x00\r\n\r\nx", b"Content-Transfer-Encoding: base64\r\n\r\nx\ny"):
+            self.assertRaises(ConversionError, to_seven_bit, content, binary=True)
+
     def test_refused(self) -> None:
         """What has no standard form in 7 bits is told, never guessed."""
         deep = TEXT + b"\r\n" + HIGH

@@ -383,6 +383,16 @@ class RateTests(ReportCase):
         self.assertTrue(all(rate.admit(ALICE, START - DAY) for _ in range(10)))
         self.assertFalse(rate.admit(ALICE, START - DAY))
 
+    def test_room(self) -> None:
+        """Who asks whether there is room counts nothing, and hears what the next report will."""
+        rate = ReportRate(2)
+        for number in range(3):
+            self.assertEqual(number < 2, rate.has_room(ALICE, START))
+            self.assertEqual(number < 2, rate.admit(ALICE, START))
+        self.assertTrue(rate.has_room(ALICE, START + 2 * HOUR))
+        self.assertTrue(rate.has_room(replace(ALICE, local="u"), START))
+        self.assertTrue(ReportRate(0).has_room(ALICE, START))
+
     def test_memory_is_bounded(self) -> None:
         """However many senders are invented, only so many are remembered, the latest."""
         rate = ReportRate(1)

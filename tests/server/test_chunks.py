@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.spool.errors import SpoolError
-from tests.server.fakes import TRUSTED, Site, codes
+from tests.server.fakes import Site, codes
 
 ENVELOPE = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<alice@local.test>\r\n"
 
@@ -116,35 +115,3 @@ class DiskFullTests(SynchronousTestCase):
         client.say(b"LHLO x\r\n")
         client.say(ENVELOPE + b"RCPT TO:<bob@local.test>\r\nDATA\r\n")
         self.assertEqual(["452", "452"], client.codes(b".\r\n"))
-
-
-class TurnTests(SynchronousTestCase):
-    def test_answers(self) -> None:
-        """ETRN waits for the spool, and says whether something waits for the domain (RFC 1985 5)."""
-        for due, code, woken in (([(1, "a@etrn.test")], "250", 1), ([], "251", 0), (None, "458", 0)):
-            site = Site(etrn_domains=["etrn.test"])
-            site.spool.due = Deferred()
-            client = site.hello(TRUSTED)
-            self.assertEqual([], client.codes(b"ETRN etrn.test\r\nNOOP\r\n"))
-            if due is None:
-                site.spool.due.errback(SpoolError("spool: it is closed"))
-            else:
-                site.spool.due.callback(due)
-            self.assertEqual([code, "250"], client.codes(b""))
-            self.assertEqual((["etrn.test"], woken), ([item.domain for item in site.spool.retried], site.queue.woken))
-
-    def test_not_for_submission(self) -> None:
-        """RFC 6409 7: ETRN is not offered where mail is submitted."""
-        client = Site(role="submission", etrn_domains=["etrn.test"]).connect()
-        self.assertNotIn(b"ETRN", client.say(b"EHLO x\r\n"))
-        self.assertEqual(["502"], client.codes(b"ETRN etrn.test\r\n"))
-
-    def test_lost_while_waiting(self) -> None:
-        """A client that goes before the answer harms nobody."""
-        site = Site(etrn_domains=["etrn.test"])
-        site.spool.due = Deferred()
-        client = site.hello()
-        client.say(b"ETRN etrn.test\r\n")
-        client.vanish()
-        site.spool.due.callback([])
-        self.assertEqual([], site.clock.getDelayedCalls())

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.envelope import Body
 from mta.smtp.bdat import ChunkDecoder
 from mta.smtp.questions import StartChunk
+from mta.smtp.server import ServerSession
 from mta.smtp.stages import Stage
 from tests.smtp_server.test_session import IN_RCPT, TERMS, Peer
 
@@ -161,7 +162,25 @@ class SessionTests(SynchronousTestCase):
 
     def test_malformed(self) -> None:
         """Where a chunk ends can't be known, the connection is closed: nothing behind it is a command."""
-        for line in (b"BDAT", b"BDAT x", b"BDAT 1 2", b"BDAT 1 LAST x", b"BDAT " + b"9" * 21):
+        wellformed = (b"BDAT", b"BDAT x", b"BDAT 1 2", b"BDAT 1 LAST x", b"BDAT " + b"9" * 21)
+        for line in (*wellformed, b"BDAT 1 \xe9", b"bdat\t1\x00", b"BDAT 1\nLAST", b"BDAT\x001"):
             peer = Peer().ready(*IN_RCPT)
             self.assertEqual("501 5.5.4", peer.code(line))
             self.assertTrue(peer.session.closed)
+        peer = Peer().ready(*IN_RCPT)
+        self.assertEqual(b"501 5.5.4", peer.session.line_too_long(b"BDAT 1" + b" " * 3000)[:9])
+        self.assertTrue(peer.session.closed)
+
+    def test_unwanted(self) -> None:
+        """A client that may only quit loses its connection with a chunk: nothing in it is a command."""
+        session = ServerSession(TERMS, unwanted=True)
+        reply = session.line(b"BDAT 6 LAST", False)
+        assert isinstance(reply, bytes)
+        self.assertEqual((b"503 5.7.1", True), (reply[:9], session.closed))
+
+    def test_not_bdat(self) -> None:
+        """A line that only begins like it is any bad line."""
+        for line in (b"BDATA \xe9", b"BDAT9\x00"):
+            peer = Peer().ready(*IN_RCPT)
+            self.assertEqual("500", peer.code(line)[:3])
+            self.assertFalse(peer.session.closed)

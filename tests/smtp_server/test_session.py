@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.address import Address
 from mta.envelope import Body, Envelope, Recipient
 from mta.reply import Reply
+from mta.smtp import replies
 from mta.smtp.commands import Expand, Hello, MailFrom, RcptTo, Verify
 from mta.smtp.questions import EndOfData, StartChunk, StartData
 from mta.smtp.server import ServerSession
@@ -49,7 +50,7 @@ class Peer:
         if isinstance(answer, RcptTo) and answer.recipient.local == "nobody":
             refusal = Reply(550, ("no",), "5.1.1")
         if isinstance(answer, Verify | Expand):
-            refusal = Reply(252, ("perhaps",), "2.0.0")
+            refusal = replies.CANNOT_VERIFY.reply
         return self.session.answered(refusal)
 
     def code(self, line: bytes, more: bool = False) -> str:
@@ -200,7 +201,7 @@ COMMANDS = [
     ((), b"RSET x", "501 5.5.4"),
     (IN_RCPT, b"NOOP", "250 2.0.0"),
     ((), b"NOOP ignored words", "250 2.0.0"),
-    ((), b"HELP", "214-2.0.0 Commands:\r\n214-2.0.0 EHLO HELO MAIL "),
+    ((), b"HELP", "211-2.0.0 mx.example.org takes these commands:\r\n211-2.0.0 EHLO HELO MAIL "),
     ((), b"HELP mail", "214-2.0.0 Syntax: MAIL FROM:<address> "),
     ((), b"HELP LHLO", "504 5.5.4"),
     (IN_RCPT, b"VRFY alice", "252 2.0.0"),
@@ -287,6 +288,17 @@ class CommandTests(SynchronousTestCase):
             b"250-LIMITS MAILMAX=2 RCPTMAX=3\r\n250 HELP\r\n",
             Peer().say(b"EHLO x"),
         )
+
+    def test_limits_beyond_telling(self) -> None:
+        """A limit of more than six digits has no place in LIMITS (RFC 9422 3): it is not told, nor is an empty list."""
+        for recipients, messages, told in (
+            (999_999, 1_000_000, ["250-LIMITS RCPTMAX=999999"]),
+            (1_000_000, 999_999, ["250-LIMITS MAILMAX=999999"]),
+            (1_000_000, 1_000_000, []),
+        ):
+            terms = replace(TERMS, recipients=recipients, messages_per_session=messages)
+            lines = Peer(terms).say(b"EHLO x").decode().split("\r\n")
+            self.assertEqual(told, [line for line in lines if "LIMITS" in line])
 
     def test_ehlo_reply_to_trusted(self) -> None:
         """Trusted clients have no MAILMAX (RFC 9422 3), and are offered VRFY and EXPN (RFC 5321 3.5.2)."""
@@ -499,8 +511,8 @@ class ErrorTests(SynchronousTestCase):
         """Lines that are too long are errors too."""
         peer = Peer().ready()
         for _ in range(20):
-            self.assertEqual(b"500 5.5.2", peer.session.line_too_long()[:9])
-        self.assertEqual(b"421 4.7.0", peer.session.line_too_long()[:9])
+            self.assertEqual(b"500 5.5.2", peer.session.line_too_long(b"NOOP x")[:9])
+        self.assertEqual(b"421 4.7.0", peer.session.line_too_long(b"NOOP x")[:9])
 
     def test_good_commands_are_not_delayed(self) -> None:
         """Only replies to errors are delayed."""
@@ -566,4 +578,4 @@ class FuzzTests(unittest.TestCase):
             self.assertEqual(b"", end)
             self.assertRegex(last, rb"^[2-5][0-9][0-9] [ -~]+$")
             for part in first:
-                self.assertRegex(part, rb"^2[15][04]-[ -~]+$")
+                self.assertRegex(part, rb"^2[15][014]-[ -~]+$")
