@@ -105,14 +105,9 @@ class Incoming:
         self.accepted += 1
 
     @property
-    def expanded(self) -> tuple[Recipient, ...]:
-        """The recipients that several stand in the place of, and whose sender wants to know."""
-        return tuple(self._expanded.values())
-
-    @property
     def envelope(self) -> Envelope:
-        mail = self._mail
-        return Envelope(mail.sender, tuple(self._recipients.values()), mail.body, mail.utf8, mail.ret, mail.envid)
+        mail, recipients, expanded = self._mail, tuple(self._recipients.values()), tuple(self._expanded.values())
+        return Envelope(mail.sender, recipients, mail.body, mail.utf8, mail.ret, mail.envid, expanded)
 
     # Content
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from mta.address import Address
-from mta.envelope import Envelope, Recipient
+from mta.envelope import Envelope
 from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.commands import (
@@ -337,11 +337,6 @@ class ServerSession(Standing):
     def envelope(self) -> Envelope:
         """The envelope of the message under way."""
         return self._current.envelope
-
-    @property
-    def expanded(self) -> tuple[Recipient, ...]:
-        """Of the message under way, the recipients as `mta.entry.Entry.expanded` has them."""
-        return self._current.expanded
 
     @property
     def ended(self) -> bool:

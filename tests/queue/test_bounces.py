@@ -11,12 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mta.address import Address, parse_address
-from mta.entry import Delivery, Entry
+from mta.destination import Destination, NextHop, Transport
+from mta.entry import Delivery
 from mta.envelope import Body, Notify, Recipient, Ret
 from mta.ids import spell
 from mta.interfaces import IContent
 from mta.message.trace import received
-from mta.outcome import Delivered, Handover, Outcome, Phase
+from mta.outcome import Deferral, Delivered, Failure, Handover, Outcome, Phase
 from mta.queue.manager import QueueLimits
 from mta.queue.report_rate import MAX_ADDRESSES, ReportRate
 from mta.reply import Reply
@@ -285,22 +286,60 @@ class ExpandedTests(ReportCase):
         self.assertEqual([("team@home.test", "expanded")], self.world.told())
 
     def test_full_window(self) -> None:
-        """It is told also of mail that has to wait in the spool."""
+        """Mail that has to wait in the spool has its sender told as soon as there is room for it."""
         self.world.limits = QueueLimits(1, 1, 1, 1, 1 << 20)
         self.world.restart()
-        self.world.hang("a.test")
+        answers = self.world.hang("a.test")
         self.world.send("x@a.test")
         self.assertFalse(self.world.manager.wants_claim())
+        self.world.send("y@b.test", expanded=[self.TEAM])
+        self.assertEqual([], self.world.told())
+        answers["a.test"].callback({parse_address("x@a.test"): FINAL})
+        self.world.settle()
+        self.assertEqual([("team@home.test", "expanded")], self.world.told())
+
+    def test_killed_before_it_is_told(self) -> None:
+        """A crash between the 250 and the report loses nothing: the next start tells it, and none tells it again."""
+        self.world.limits = QueueLimits(0, 1, 1, 1, 1 << 20)
+        self.world.restart()
         self.world.send("x@a.test", expanded=[self.TEAM])
+        self.assertEqual([], self.world.told())
+        self.world.limits = QueueLimits(1000, 10_000, 100, 50, 1 << 20)
+        self.answer(LATER)
+        for _start in range(3):
+            self.world.restart()  # without a stop: the manager before it is dead, and its claims are taken over
+            self.assertEqual([("team@home.test", "expanded")], self.world.told())
+        self.world.advance(HOUR)
+        self.assertEqual([("team@home.test", "expanded")], self.world.told())
+
+    def test_told_with_the_first_of_the_message(self) -> None:
+        """A message that ends at once has the alias and its end in one report; the alias is told though it ended."""
+        self.answer(REFUSED)
+        self.world.destinations.table["a.test"] = REFUSED
+        self.world.send("x@a.test", expanded=[self.TEAM])
+        self.assertEqual([("team@home.test", "expanded"), ("x@a.test", "failed")], self.world.told())
+        self.assertEqual(1, len(self.world.reports()))
+
+    def test_beyond_the_rate(self) -> None:
+        """A report that the rate forbids is not made up for later, nor after a restart."""
+        self.world.bouncer = replace(self.world.bouncer, rate=ReportRate(1))
+        self.world.restart()
+        self.answer(LATER)
+        for name in "xy":
+            self.world.send(f"{name}@a.test", expanded=[self.TEAM])
+        self.world.bouncer = replace(self.world.bouncer, rate=ReportRate(0))
+        self.world.restart()
+        self.world.advance(HOUR)
         self.assertEqual([("team@home.test", "expanded")], self.world.told())
 
     def test_disk_that_fails(self) -> None:
         """What can't be written yet is written later; stopping waits for it, and the message keeps its claim."""
         answers = self.world.hang("a.test")
-        message = self.world.send("x@a.test")
-        entry = Entry(message, START, ALICE, 1, Body.SEVEN_BIT, [], b"x", expanded=(self.TEAM,))
+        located: Deferred[Destination | Deferral | Failure] = Deferred()
+        self.world.destinations.delayed["a.test"] = located
+        message = self.world.send("x@a.test", expanded=[self.TEAM])
         self.world.break_disk()
-        self.world.manager._recorder.expanded(entry)
+        located.callback(Destination(NextHop(Transport.MX), "a.test"))
         self.world.settle()
         answers["a.test"].callback({parse_address("x@a.test"): FINAL})
         self.world.settle()
