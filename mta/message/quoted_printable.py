@@ -65,7 +65,7 @@ def _converted(entity: bytes, default_type: str, depth: int) -> bytes:
         raise ConversionError(f"a part is {kind} and has octets that are not ASCII")  # RFC 2046 5.2.2
     if depth == 0 and field(header, b"mime-version") is None:
         header += _UNTYPED if told_type is None else b"MIME-Version: 1.0\r\n"
-    return _relabelled(header, b"quoted-printable") + _encoded(body)
+    return _relabelled(header, b"quoted-printable") + encoded(body)
 
 
 def _boundary(content_type: str) -> bytes:
@@ -111,8 +111,8 @@ def _relabelled(header: bytes, encoding: bytes) -> bytes:
     return header if encoding == b"7bit" else header + told
 
 
-def _encoded(body: bytes) -> bytes:
-    """Quoted-printable; a CRLF is a line end, a bare CR or LF is data."""
+def encoded(body: bytes) -> bytes:
+    """Quoted-printable (RFC 2045 6.7); a CRLF is a line end, a bare CR or LF is data."""
     return b"\r\n".join(map(_encoded_line, body.split(b"\r\n")))
 
 

@@ -199,12 +199,19 @@ class FieldTests(ReportCase):
             self.assertEqual(expected, list(report.iter_parts())[2].get_content_type(), (outcome, ret, body))
 
     def test_international(self) -> None:
-        """RFC 6533 4: the report on mail with SMTPUTF8 takes SMTPUTF8 itself, and 8BITMIME."""
+        """RFC 6533 4.1: the report on mail with SMTPUTF8 takes SMTPUTF8 itself only where its addressee does."""
         self.answer(REFUSED)
-        self.world.send(notified("josé@a.test", Notify.FAILURE), utf8=True)
-        (delivery,) = [item for item in self.world.agent.asked if item.destination.site == "sender.test"]
-        self.assertEqual((True, Body.EIGHT_BIT_MIME), (delivery.envelope.utf8, delivery.body))
-        self.assertIsNone(delivery.sender)
+        for sender, expected in (("alice", (False, Body.SEVEN_BIT)), ("ürsula", (True, Body.EIGHT_BIT_MIME))):
+            self.world.agent.asked.clear()
+            self.world.send(
+                notified("josé@a.test", Notify.FAILURE),
+                sender=Address(sender, "sender.test"),
+                utf8=True,
+                content="Subject: Grüße\r\n\r\nHallo\r\n".encode(),
+            )
+            (delivery,) = [item for item in self.world.agent.asked if item.destination.site == "sender.test"]
+            self.assertEqual(expected, (delivery.envelope.utf8, delivery.body))
+            self.assertIsNone(delivery.sender)
 
 
 class DelayTests(ReportCase):
