@@ -288,6 +288,8 @@ class ServerSession(Standing):
             return self._refuse_with(reply)
         match asked:
             case RcptTo():
+                if (refusal := self._current.no_room(asked, instead)) is not None:
+                    return self._refuse_with(refusal)
                 self._current.add(asked, instead, expanded)
                 self._move(b"RCPT")
                 wire = replies.RECIPIENT_OK.wire

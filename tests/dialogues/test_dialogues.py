@@ -28,7 +28,7 @@ def site_for(script: Script, ip: str, **changed: Any) -> Site:
     directory = Directory(
         domains=["local.test", "foo.com"],
         users=["alice", "bob", "jones", "brown", "chris", "pat", "süd"],
-        aliases={"sales": ["alice", "bob@far.test"], "boss": ["bob"]},
+        aliases={"sales": ["alice", "bob@far.test"], "boss": ["bob"], "everyone": ["sales", "pat"]},
         moved={"gone": "new@far.test"},
         hostname=HOSTNAME,
     )

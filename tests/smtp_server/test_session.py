@@ -24,6 +24,7 @@ TERMS = Terms(
     text_line=2000,
     hops=50,
     recipients=3,
+    expanded_recipients=5,
     messages_per_session=2,
     errors_soft=10,
     errors_hard=20,
@@ -339,6 +340,43 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertFalse(peer.session.slow)
         self.assertEqual("250 2.1.5", peer.code(b"RCPT TO:<0@d.test>"))
         peer.ready(*IN_MAIL, b"RCPT TO:<c@d.test>", b"DATA")
+
+    def test_members_do_not_count_as_named(self) -> None:
+        """RFC 9422 4.2: RCPTMAX counts commands; an alias takes one place, and its members those of the expansion."""
+        members = tuple(Address(name, "d.test") for name in "abc")
+        peer = Peer().ready(*IN_MAIL)
+        for path, instead, code in (
+            (b"team@d.test", members, b"250 2.1.5"),
+            (b"x@d.test", (), b"250 2.1.5"),
+            (b"y@d.test", (), b"250 2.1.5"),
+        ):
+            self.assertIsInstance(peer.session.line(b"RCPT TO:<" + path + b">", False), RcptTo)
+            self.assertEqual(code, peer.session.answered(None, instead, bool(instead))[:9])
+        self.assertEqual("452 4.5.3", peer.code(b"RCPT TO:<z@d.test>"))
+
+    def test_too_many_members(self) -> None:
+        """What an alias stands for has room in this message, in the next (452), or in none (550)."""
+        names = [Address(name, "d.test") for name in "abcdefg"]
+        for before, members, reply in (
+            (3, names[3:5], b"250 2.1.5 "),
+            (3, names[:5], b"250 2.1.5 "),  # those that are there already take no room
+            (3, names[3:6], b"452 4.5.3 "),
+            (1, names[1:6], b"452 4.5.3 "),
+            (3, names[:6], b"550 5.2.4 <big@d.test> "),
+            (0, names[:5], b"250 2.1.5 "),
+            (0, names[:6], b"550 5.2.4 <big@d.test> "),
+        ):
+            session = Peer().ready(*IN_MAIL).session
+            if before:
+                session.line(b"RCPT TO:<first@d.test>", False)
+                session.answered(None, tuple(names[:before]), True)
+            session.line(b"RCPT TO:<big@d.test>", False)
+            answer = session.answered(None, tuple(members), True)
+            self.assertEqual(reply, answer[: len(reply)], (before, members))
+            named = {*names[:before], *(members if reply.startswith(b"250") else ())}
+            if named:
+                self.assertEqual(named, {each.address for each in session.envelope.recipients})
+            self.assertEqual(bool(named), isinstance(session.line(b"DATA", False), StartData))
 
     def test_messages_per_session(self) -> None:
         """After the last message of a session MAIL is answered 421, but for trusted clients."""
