@@ -114,7 +114,9 @@ def _recipient_fields(message: ReportedMessage, reported: ReportedRecipient, utf
         fields += _diagnosis(reported.outcome, utf8)
     if reported.attempted is not None:
         fields.append(("Last-Attempt-Date", date(reported.attempted)))
-    fields.append(("Final-Log-ID", message.queue_id))
+    if reported.outcome is None or reported.outcome.reply is None:
+        # RFC 3464 2.3.8: of the last MTA that had it, so that where a peer has spoken ours would be the wrong one.
+        fields.append(("Final-Log-ID", message.queue_id))
     if reported.retry_until is not None:
         fields.append(("Will-Retry-Until", date(reported.retry_until)))
     return fields
@@ -135,7 +137,8 @@ def _typed(address: Address, utf8: bool) -> str:
 def _diagnosis(outcome: Outcome, utf8: bool) -> Fields:
     """Who said what; all lines of a reply are kept, each on a line."""
     if outcome.reply is not None:
-        remote = [("Remote-MTA", f"dns; {_host_name(outcome.host)}")] if outcome.host else []
+        name = _host_name(outcome.host or "")
+        remote = [("Remote-MTA", f"dns; {name}")] if name else []
         return [*remote, ("Diagnostic-Code", _words(f"smtp; {outcome.reply.raw}", utf8))]
     if isinstance(outcome, Delivered):
         return []  # `host` may be a path of ours
@@ -159,9 +162,13 @@ def _status_code(reported: ReportedRecipient) -> str:
 
 
 def _host_name(host: str) -> str:
-    """A host of an outcome, "name[ip]:port", as a name of type "dns" (RFC 3464 2.1.2): the name, else "[ip]"."""
+    """
+    A host of an outcome, "name[ip]:port", as a name of type "dns" (RFC 3464 2.1.2): the name, else "[ip]".
+
+    "" for anything else: the path of a UNIX socket is nobody's name, and no business of the sender's.
+    """
     found = _HOST.match(host)
     if not found:
-        return host
+        return ""
     name, ip = found.groups()
     return name if name and name != ip else f"[{ip}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import cast
@@ -195,7 +196,6 @@ class StatusTests(SynchronousTestCase):
                 ("Remote-MTA", "dns; mx.b.test"),
                 ("Diagnostic-Code", "smtp; 452-4.2.2 Mailbox full    452 4.2.2 try later"),
                 attempted,
-                log_id,
                 ("Will-Retry-Until", "Sun, 19 Nov 2023 22:13:20 +0000"),
             ],
         )
@@ -212,9 +212,11 @@ class StatusTests(SynchronousTestCase):
                 ("Remote-MTA", "dns; mx.b.test"),
                 ("Diagnostic-Code", "smtp; 250 2.1.5 Ok"),
                 attempted,
-                log_id,
             ],
         )
+        for enhanced in (None, "4.2.2", "5.1.1"):  # no class that contradicts the reply
+            odd = replace(relayed, reply=Reply(250, ("Ok",), enhanced))
+            self.assertEqual(status(report(ReportedRecipient(bob, Action.RELAYED, odd)))[1]["Status"], "2.0.0")
         delivered = ReportedRecipient(bob, Action.DELIVERED, Delivered("mail/bob"), 1_700_000_060.0)
         self.assertEqual(
             status(report(delivered))[1].items(),
@@ -236,7 +238,6 @@ class StatusTests(SynchronousTestCase):
                 ("Remote-MTA", "dns; mx.b.test"),
                 ("Diagnostic-Code", "smtp; 550-5.1.1 No such user    550 5.1.1 Look elsewhere"),
                 ("Last-Attempt-Date", "Tue, 14 Nov 2023 22:14:20 +0000"),
-                ("Final-Log-ID", "06ABCDEFGHJKM"),
             ],
         )
         # RFC 3464 2.3.6: as it was received, so each line of it stands on its own.
@@ -248,20 +249,26 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(group["Status"], "4.4.7")
         self.assertEqual(group["Diagnostic-Code"], f"x-mta; {EXPIRED.reason}")
         self.assertIsNone(group["Remote-MTA"])
+        # RFC 3464 2.3.8: no other MTA had it, so that the log to look into is ours.
+        self.assertEqual(group["Final-Log-ID"], "06ABCDEFGHJKM")
         deferred = Deferral("full", Phase.RCPT, host=HOST, reply=Reply(452, ("full",), "4.2.2"), enhanced="4.2.2")
         self.assertEqual(status(report(failed(BOB, deferred, 1.0)))[1]["Status"], "4.2.2")
 
     def test_remote_mta(self) -> None:
-        """RFC 3464 2.1.2: a host is a name, or an address in brackets where it has none."""
+        """RFC 3464 2.1.2: a host is a name, or an address in brackets where it has none; a socket is no host."""
         table = {
             HOST: "mx.b.test",
             "127.0.0.1[127.0.0.1]:2501": "[127.0.0.1]",
             "[2001:db8::1]:25": "[2001:db8::1]",
-            "odd": "odd",
+            "/run/dovecot/lmtp": None,
+            "lmtp.socket": None,
+            "": None,
         }
         for host, name in table.items():
             outcome = Failure("no", Phase.RCPT, host, REPLY)
-            self.assertEqual(status(report(failed(BOB, outcome, 1.0)))[1]["Remote-MTA"], f"dns; {name}")
+            group = status(report(failed(BOB, outcome, 1.0)))[1]
+            self.assertEqual(group["Remote-MTA"], name and f"dns; {name}")
+            self.assertTrue(group["Diagnostic-Code"].startswith("smtp; 550"))
 
     def test_many(self) -> None:
         """Each recipient has its group, in order; the subject counts them."""
