@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from email.message import EmailMessage
 from pathlib import Path
-from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
 from mta.envelope import Recipient
-from mta.message import dsn_samples
+from mta.message import dsn_samples, dsn_text
 from mta.message.dsn_status import Action, ReportedMessage, ReportedRecipient
 from mta.message.quoted_printable import to_seven_bit
+from mta.message.templates import Notice, load
 from mta.outcome import Deferral, Delivered, Failure, Handover, Outcome, Phase
 from mta.reply import Reply
 from tests.message.reports import (
@@ -23,7 +22,7 @@ from tests.message.reports import (
     BOB,
     EXPIRED,
     HOST,
-    ORIGINAL,
+    MESSAGE,
     REFUSED,
     REPLY,
     failed,
@@ -126,6 +125,20 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(parts(wire)[0]["Content-Language"], "de, en")
         self.assertEqual(parsed(wire)["Subject"], "Unzustellbar: bob@b.test")
         self.assertTrue(wire.isascii())
+
+    def test_whom_in_the_text(self) -> None:
+        """An operator's text may name the first recipient."""
+        (english,) = load(("en",))
+        notices = {**english.notices, "refused": Notice("No: $whom", ("It is $whom.", "$recipients"))}
+        text = dsn_text.explanation(
+            [replace(english, notices=notices)],
+            reporting_mta="mx.example.org",
+            report_from=BOB,
+            message=MESSAGE,
+            recipients=[failed(BOB, REFUSED, 1.0)],
+            is_double=False,
+        )
+        self.assertIn("\n\nIt is bob@b.test.\n\n<bob@b.test>\n", text)
 
     def test_address_as_the_sender_wrote_it(self) -> None:
         """Where an alias led elsewhere the text names the address that the sender knows, too."""
@@ -279,6 +292,7 @@ class StatusTests(SynchronousTestCase):
             [f"rfc822; u{number}@b.test" for number in range(200)],
         )
         self.assertEqual(parsed(wire)["Subject"], "Undelivered Mail: u0@b.test (+199)")
+        self.assertEqual(parsed(report(*failures[:2]))["Subject"], "Undelivered Mail: u0@b.test (+1)")
 
     def test_spaces_survive(self) -> None:
         """Folding changes no address: unfolded, every space is still there (RFC 5322 2.2.3)."""
@@ -294,50 +308,6 @@ class PageTests(SynchronousTestCase):
         """docs/dsn.md shows what the program writes now."""
         path = Path(__file__).parent.parent.parent / "docs" / "dsn.md"
         self.assertEqual(path.read_text(encoding="utf-8"), dsn_samples.page())
-
-
-class OriginalTests(SynchronousTestCase):
-    def test_whole(self) -> None:
-        """RFC 6522 3: the whole original, octet for octet."""
-        wire = report()
-        self.assertIn(b"\r\nContent-Type: message/rfc822\r\nContent-Transfer-Encoding: 7bit\r\n\r\n" + ORIGINAL, wire)
-
-    def test_eight_bit(self) -> None:
-        """RFC 2045 6.4: 8-bit content is declared on its part and on the whole, and only then."""
-        wire = report(original=b"Subject: x\r\n\r\n\xc3\xa4\r\n")
-        self.assertEqual(parsed(wire)["Content-Transfer-Encoding"], "8bit")
-        self.assertEqual([part["Content-Transfer-Encoding"] for part in parts(wire)], ["7bit", "7bit", "8bit"])
-        self.assertEqual(parsed(report())["Content-Transfer-Encoding"], "7bit")
-
-    def test_headers_only(self) -> None:
-        """RFC 6522 4: of a large original only the headers, whatever of the body was handed over."""
-        part = parts(report(whole=False))[2]
-        self.assertEqual(part.get_content_type(), "text/rfc822-headers")
-        self.assertIn("Subject: hello", part.get_content())
-        self.assertNotIn(b"Hello, Bob", report(whole=False))
-
-    def test_missing(self) -> None:
-        """An original that can't be read is left out: RFC 6522 3 makes the third part optional."""
-        self.assertEqual(len(parts(report(original=None))), 2)
-
-    def test_line_ends(self) -> None:
-        """RFC 5321 2.3.8: no lone CR or LF leaves us, no NUL, no line above 998 octets; a field stays one field."""
-        wire = report(original=b"X: a\rEvil: b\nSubject: \0" + b"y" * 5000 + b"\r\n\r\nend")
-        for line in wire.split(b"\r\n"):
-            self.assertLessEqual(len(line), 998)
-        self.assertEqual((wire.count(b"\r"), wire.count(b"\n")), (wire.count(b"\r\n"),) * 2)
-        self.assertNotIn(b"\0", wire)
-        self.assertNotIn(b"\nEvil:", wire)
-        self.assertTrue(wire.endswith(b"\r\n"))
-        original = cast(EmailMessage, parts(wire)[2].get_content())
-        self.assertEqual(original.keys(), ["X", "Subject"])
-
-    def test_boundary(self) -> None:
-        """RFC 2046 5.1.1: an original that holds the boundary, a report of ours for example, gets another one."""
-        inner = report()
-        wire = report(original=inner)
-        self.assertEqual(len(parts(wire)), 3)
-        self.assertIn(inner, wire)
 
 
 class HostileTests(SynchronousTestCase):

@@ -47,6 +47,7 @@ class InternationalTests(SynchronousTestCase):
         self.assertEqual(self.ORIGINAL, self.returned(wire))
         headers = self.wire(self.URSULA, whole=False)
         self.assertEqual(parts(headers)[2].get_content_type(), "message/global-headers")
+        self.assertEqual(parts(headers)[2]["Content-Transfer-Encoding"], "8bit")
         self.assertEqual(self.ORIGINAL[: self.ORIGINAL.index(b"\r\n\r\n") + 2], self.returned(headers))
 
     def test_sender_with_smtputf8_fields(self) -> None:
