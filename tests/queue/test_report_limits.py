@@ -90,6 +90,18 @@ class RateTests(ReportCase):
         self.assertTrue(all(rate.admit(ALICE, START - DAY) for _ in range(10)))
         self.assertFalse(rate.admit(ALICE, START - DAY))
 
+    def test_longest_silent_is_forgotten(self) -> None:
+        """A flood of new senders pushes out who was silent longest, and not who is told of more all the time."""
+        rate = ReportRate(1)
+        first, second = (replace(ALICE, local=name) for name in ("first", "second"))
+        self.assertTrue(rate.admit(first, START) and rate.admit(second, START))
+        for number in range(MAX_ADDRESSES - 2):
+            rate.admit(replace(ALICE, local=f"u{number}"), START)
+        self.assertFalse(rate.admit(first, START))
+        self.assertTrue(rate.admit(replace(ALICE, local="new"), START))
+        self.assertFalse(rate.admit(first, START))
+        self.assertTrue(rate.admit(second, START))
+
     def test_memory_is_bounded(self) -> None:
         """However many senders are invented, only so many are remembered, the latest."""
         rate = ReportRate(1)
