@@ -66,8 +66,8 @@ class Entry:
     A claimed message with its due recipients.
 
     `message` is the queue id, `arrived` in seconds since 1970, `size` in octets. `content` is the whole content where
-    it is small and at hand, else None: ask the spool. `utf8`, `ret`, `envid` as in `mta.envelope.Envelope`. `expanded`
-    are aliases that the server replaced by their several members, whose sender wants to know (RFC 3461 5.2.7.3).
+    it is small and at hand, else None: ask the spool. `utf8`, `ret`, `envid` as in `mta.envelope.Envelope`, and
+    `expanded` as well, () once the sender has been told.
     """
 
     message: int
@@ -145,7 +145,8 @@ class Report:
     What the spool records for one message in one transaction.
 
     `keep_claim`: other recipients of the message are still being worked on. `bounce` becomes a message of its own,
-    unclaimed and due at once, in the same transaction: a crash can't lose it or send it twice.
+    unclaimed and due at once, in the same transaction: a crash can't lose it or send it twice. `expansion_told`: its
+    sender knows of `Entry.expanded` now, or has had his chance.
     """
 
     message: int
@@ -153,3 +154,4 @@ class Report:
     events: tuple[Event, ...]
     keep_claim: bool = False
     bounce: NewMessage | None = None
+    expansion_told: bool = False

@@ -61,7 +61,8 @@ class Envelope:
     `sender` None is the null reverse-path; `recipients` are distinct by address, in the order they came.
 
     `utf8` is SMTPUTF8 (RFC 6531 3.4): addresses or header are not ASCII. `ret` and `envid` (decoded, "" where not
-    said) are of RFC 3461.
+    said) are of RFC 3461. `expanded` are aliases that the server replaced by their several members, which are among
+    `recipients`, and whose sender wants to know (RFC 3461 5.2.7.3).
     """
 
     sender: Address | None
@@ -70,6 +71,7 @@ class Envelope:
     utf8: bool = False
     ret: Ret | None = None
     envid: str = ""
+    expanded: tuple[Recipient, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

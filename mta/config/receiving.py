@@ -174,6 +174,12 @@ class Limits(Table):
         unit="count",
         source="Postfix; RFC 5321 4.5.3.1.8: at least 100",
     )
+    expanded_recipients: Count = option(
+        10_000,
+        "How many recipients a message may have once aliases are expanded; an alias with more members takes no mail.",
+        unit="count",
+        source="ten times limits.recipients; Postfix virtual_alias_expansion_limit is 1000 for one address",
+    )
     messages_per_session: Count = option(
         100, "How many messages a client may send over one connection.", unit="count", source="OpenSMTPD"
     )

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from mta.address import Address
 from mta.envelope import Recipient
-from mta.message.dsn import OriginalContent, report
+from mta.message.dsn import report
 from mta.message.dsn_status import Action, ReportedMessage, ReportedRecipient
+from mta.message.returned import OriginalContent
 from mta.message.templates import NAMES, load
 from mta.outcome import Deferral, Delivered, Failure, Handover, Phase
 from mta.reply import Reply
@@ -30,6 +31,7 @@ _ORIGINAL = (
     b"From: Alice <alice@example.org>\r\nTo: Bob <bob@example.net>\r\nSubject: Lunch\r\n"
     b"Message-ID: <1@pc.example.org>\r\n\r\nAt noon?\r\n"
 )
+_INTERNATIONAL = _ORIGINAL.replace(b"Bob <bob@", "José <josé@".encode()).replace(b"Lunch", "Déjeuner".encode())
 _BOB = Recipient(Address("bob", "example.net"), None, "rfc822;bob@example.net")
 _MESSAGE = ReportedMessage(
     "06ABCDEFGHJKM", _ARRIVED, Address("alice", "example.org"), "pc.example.org", envid="QQ314159"
@@ -88,6 +90,7 @@ def sample(
     languages: tuple[str, ...] = ("en",),
     *,
     is_double: bool = False,
+    original: bytes = _ORIGINAL,
 ) -> bytes:
     """One report, on an invented message."""
     made = report(
@@ -98,7 +101,7 @@ def sample(
         now=reported.attempted or _ARRIVED,
         message=message,
         recipients=[reported],
-        original=OriginalContent(_ORIGINAL, reported.action is Action.FAILED),
+        original=OriginalContent(original, reported.action is Action.FAILED),
         languages=load(languages),
         is_double=is_double,
     )
@@ -120,9 +123,16 @@ def page() -> str:
         sample(failed, replace(_MESSAGE, sender=None, envid=""), is_double=True),
     )
     jose = Recipient(Address("josé", "example.net"), None, "utf-8;josé@example.net")
-    samples["International, in two languages"] = (
-        'The message came with SMTPUTF8 (RFC 6533), and `bounce.languages` is `["en", "de"]`.',
-        sample(replace(failed, recipient=jose), replace(_MESSAGE, utf8=True), ("en", "de")),
+    refused = replace(failed, recipient=jose)
+    samples["International recipient, in two languages"] = (
+        "The message came with SMTPUTF8, but its sender's address is ASCII: the report has 7 bits (RFC 6533 3, 4.1). "
+        '`bounce.languages` is `["en", "de"]`.',
+        sample(refused, languages=("en", "de"), original=_INTERNATIONAL),
+    )
+    ursula = replace(_MESSAGE, sender=Address("ürsula", "example.org"))
+    samples["International sender"] = (
+        "The sender's address is not ASCII: only a server with SMTPUTF8 can take the report, and so it is in UTF-8.",
+        sample(refused, ursula, original=_INTERNATIONAL),
     )
     sections = [
         "# Delivery status notifications\n\n"

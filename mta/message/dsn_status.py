@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from mta import xtext
 from mta.address import Address
 from mta.envelope import Recipient
-from mta.message.folding import Fields, header_fields
+from mta.message.folding import Fields, encoded_words, header_fields
 from mta.message.trace import date
 from mta.outcome import Deferral, Delivered, Failure, Outcome
 
@@ -59,8 +60,8 @@ class ReportedMessage:
     """
     The message that a report is about.
 
-    `arrived` in seconds since 1970; `received_from` is what its client called itself, "" where not known; `envid` and
-    `utf8` as in `mta.envelope.Envelope`.
+    `arrived` in seconds since 1970; `received_from` is what its client called itself, "" where not known; `envid` as in
+    `mta.envelope.Envelope`.
     """
 
     queue_id: str
@@ -68,18 +69,24 @@ class ReportedMessage:
     sender: Address | None
     received_from: str = ""
     envid: str = ""
-    utf8: bool = False
 
 
 def delivery_status(
     reporting_mta: str, message: ReportedMessage, recipients: Sequence[ReportedRecipient], *, utf8: bool
 ) -> bytes:
-    """The fields of the message, then those of each recipient, blank lines between (RFC 3464 2.1)."""
-    groups = [_message_fields(reporting_mta, message), *(_recipient_fields(message, each) for each in recipients)]
+    """
+    The fields of the message, then those of each recipient, blank lines between (RFC 3464 2.1).
+
+    Beyond ASCII only with `utf8`. Without it addresses are embedded (RFC 6533 3), and words encoded (RFC 2047 5).
+    """
+    groups = [
+        _message_fields(reporting_mta, message, utf8),
+        *(_recipient_fields(message, each, utf8) for each in recipients),
+    ]
     return b"\r\n".join(header_fields(group, utf8=utf8) for group in groups)
 
 
-def _message_fields(reporting_mta: str, message: ReportedMessage) -> Fields:
+def _message_fields(reporting_mta: str, message: ReportedMessage, utf8: bool) -> Fields:
     fields = []
     if message.envid:
         fields.append(("Original-Envelope-Id", message.envid))  # RFC 3461 6.3: as it was before xtext
@@ -88,44 +95,60 @@ def _message_fields(reporting_mta: str, message: ReportedMessage) -> Fields:
         fields.append(("Received-From-MTA", f"dns; {message.received_from}"))
     fields += [("Arrival-Date", date(message.arrived)), ("X-MTA-Queue-ID", message.queue_id)]
     if message.sender is not None:
-        fields.append(("X-MTA-Sender", _typed(message.sender)))
+        fields.append(("X-MTA-Sender", _typed(message.sender, utf8)))
     return fields
 
 
-def _recipient_fields(message: ReportedMessage, reported: ReportedRecipient) -> Fields:
+def _recipient_fields(message: ReportedMessage, reported: ReportedRecipient, utf8: bool) -> Fields:
     fields = []
     kind, semicolon, original = reported.recipient.orcpt.partition(";")
     if semicolon:
-        fields.append(("Original-Recipient", f"{kind}; {original}"))
+        is_embedded = kind == "utf-8" and not utf8
+        fields.append(("Original-Recipient", f"{kind}; {xtext.encode_utf8(original) if is_embedded else original}"))
     fields += [
-        ("Final-Recipient", _typed(reported.address)),
+        ("Final-Recipient", _typed(reported.address, utf8)),
         ("Action", reported.action.value),
         ("Status", _status_code(reported)),
     ]
     if reported.outcome is not None:
-        fields += _diagnosis(reported.outcome)
+        fields += _diagnosis(reported.outcome, utf8)
     if reported.attempted is not None:
         fields.append(("Last-Attempt-Date", date(reported.attempted)))
-    fields.append(("Final-Log-ID", message.queue_id))
+    if reported.outcome is None or reported.outcome.reply is None:
+        # RFC 3464 2.3.8: of the last MTA that had it, so that where a peer has spoken ours would be the wrong one.
+        fields.append(("Final-Log-ID", message.queue_id))
     if reported.retry_until is not None:
         fields.append(("Will-Retry-Until", date(reported.retry_until)))
     return fields
 
 
-def _typed(address: Address) -> str:
-    """An address with its type: utf-8 only where it needs to be (RFC 6533 3)."""
-    return f"{'utf-8' if address.needs_utf8 else 'rfc822'}; {address}"
+def _typed(address: Address, utf8: bool) -> str:
+    """
+    An address with its type: utf-8 only where it needs to be.
+
+    RFC 6533 3: in message/delivery-status such an address must be utf-8-addr-xtext, in the international form it should
+    be as it is.
+    """
+    if not address.needs_utf8:
+        return f"rfc822; {address}"
+    return f"utf-8; {address if utf8 else xtext.encode_utf8(str(address))}"
 
 
-def _diagnosis(outcome: Outcome) -> Fields:
+def _diagnosis(outcome: Outcome, utf8: bool) -> Fields:
     """Who said what; all lines of a reply are kept, each on a line."""
     if outcome.reply is not None:
-        remote = [("Remote-MTA", f"dns; {_host_name(outcome.host)}")] if outcome.host else []
-        return [*remote, ("Diagnostic-Code", f"smtp; {outcome.reply.raw}")]
+        name = _host_name(outcome.host or "")
+        remote = [("Remote-MTA", f"dns; {name}")] if name else []
+        return [*remote, ("Diagnostic-Code", _words(f"smtp; {outcome.reply.raw}", utf8))]
     if isinstance(outcome, Delivered):
         return []  # `host` may be a path of ours
     # RFC 3461 9.2: a diagnostic that no peer sent must not be called "smtp".
-    return [("Diagnostic-Code", f"x-mta; {outcome.reason}")]
+    return [("Diagnostic-Code", _words(f"x-mta; {outcome.reason}", utf8))]
+
+
+def _words(text: str, utf8: bool) -> str:
+    """Lines of text; without `utf8` what is not ASCII in them as encoded words, which RFC 2047 5 allows in *text."""
+    return text if utf8 else "\n".join(map(encoded_words, text.split("\n")))
 
 
 def _status_code(reported: ReportedRecipient) -> str:
@@ -139,9 +162,13 @@ def _status_code(reported: ReportedRecipient) -> str:
 
 
 def _host_name(host: str) -> str:
-    """A host of an outcome, "name[ip]:port", as a name of type "dns" (RFC 3461 9.3): the name, else "[ip]"."""
+    """
+    A host of an outcome, "name[ip]:port", as a name of type "dns" (RFC 3461 9.3): the name, else "[ip]".
+
+    "" for anything else: the path of a UNIX socket is nobody's name, and no business of the sender's.
+    """
     found = _HOST.match(host)
     if not found:
-        return host
+        return ""
     name, ip = found.groups()
     return name if name and name != ip else f"[{ip}]"

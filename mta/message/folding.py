@@ -19,8 +19,9 @@ MAX_LINE = 998
 MAX_QUOTE = 2000
 
 # Words with the spaces before them; bounded, so that each fits into a line of the message: the second also where every
-# character of it takes four octets.
-_CHUNKS = re.compile(r" {0,40}[^ ]{1,500}")
+# character of it takes four octets. An address of 64 octets and its domain are one word, also where RFC 6533 3 makes
+# eight of an octet.
+_CHUNKS = re.compile(r" {0,40}[^ ]{1,900}")
 _SHORT_CHUNKS = re.compile(r" {0,40}[^ ]{1,230}")
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -45,7 +46,11 @@ def header_fields(fields: Fields, *, utf8: bool = False) -> bytes:
 
 
 def _field(name: str, value: str, utf8: bool) -> bytes:
-    first, *rest = f"{name}: {value}"[:MAX_QUOTE].split("\n")
+    text = f"{name}: {value}"
+    if len(text) > MAX_QUOTE:
+        text, space, last = text[:MAX_QUOTE].rpartition(" ")
+        text += "" if last.startswith("=?") else space + last  # half an encoded word is none
+    first, *rest = text.split("\n")
     lines = [first, *(f"    {line.strip()}" for line in rest if line.strip())]
     cleaned = [_CONTROLS.sub(" ", line) for line in lines]
     if not utf8:
@@ -80,8 +85,20 @@ def _lines(chunks: list[str]) -> list[bytes]:
 def unstructured(text: str) -> str:
     """Text for a Subject in ASCII: as it is, or as encoded words (RFC 2047), none of which tears a character."""
     text = one_line(text)
-    if text.isascii():
-        return text
+    return text if text.isascii() else _encoded(text)
+
+
+def encoded_words(text: str) -> str:
+    """The same for a line that programs read: from the first to the last word that is not ASCII it is encoded."""
+    words = one_line(text).split(" ")
+    beyond = [index for index, word in enumerate(words) if not word.isascii()]
+    if not beyond:
+        return " ".join(words)
+    first, end = beyond[0], beyond[-1] + 1
+    return " ".join([*words[:first], _encoded(" ".join(words[first:end])), *words[end:]])
+
+
+def _encoded(text: str) -> str:
     words: list[bytes] = [b""]
     for character in text:
         octets = character.encode("utf-8")

@@ -86,7 +86,7 @@ def _converted(entity: bytes, default_type: str, depth: int, binary: bool) -> by
         header += _UNTYPED if told_type is None else b"MIME-Version: 1.0\r\n"
     if binary and not kind.startswith("text/"):
         return _relabelled(header, b"base64") + _in_base64(body)
-    return _relabelled(header, b"quoted-printable") + _encoded(body)
+    return _relabelled(header, b"quoted-printable") + encoded(body)
 
 
 def _boundary(content_type: str) -> bytes:
@@ -142,8 +142,8 @@ def _in_base64(body: bytes) -> bytes:
     return blank + base64.encodebytes(body[len(blank) :]).rstrip(b"\n").replace(b"\n", b"\r\n")
 
 
-def _encoded(body: bytes) -> bytes:
-    """Quoted-printable; a CRLF is a line end, a bare CR or LF is data."""
+def encoded(body: bytes) -> bytes:
+    """Quoted-printable (RFC 2045 6.7); a CRLF is a line end, a bare CR or LF is data."""
     return b"\r\n".join(map(_encoded_line, body.split(b"\r\n")))
 
 

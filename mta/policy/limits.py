@@ -42,6 +42,7 @@ class ServerLimits:
     recipient_rate: int
     message_size: int
     recipients: int
+    expanded_recipients: int
     messages_per_session: int
     command_line: int
     text_line: int

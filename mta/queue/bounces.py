@@ -20,8 +20,9 @@ from mta.ids import spell
 from mta.interfaces import IContent
 from mta.message import headers
 from mta.message.automatic import is_automatic
-from mta.message.dsn import OriginalContent, report
+from mta.message.dsn import report
 from mta.message.dsn_status import Action, ReportedMessage, ReportedRecipient
+from mta.message.returned import OriginalContent
 from mta.message.templates import Language, shipped
 from mta.queue.report_rate import ReportRate
 from mta.queue.window import News
@@ -100,7 +101,7 @@ class Bouncer:
             to=to,
             now=now,
             message=ReportedMessage(
-                queue_text, entry.arrived, entry.sender, _received_from(block, queue_text), entry.envid, entry.utf8
+                queue_text, entry.arrived, entry.sender, _received_from(block, queue_text), entry.envid
             ),
             recipients=[_reported(item, now, expiry) for item in wanted],
             original=self._original(entry, wanted, first),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mta.address import Address
 from mta.destination import Destination
-from mta.entry import QueuedRecipient, Result, State
+from mta.entry import Entry, QueuedRecipient, Result, State
 from mta.envelope import Notify
 from mta.events import Event, Kind
 from mta.message.dsn_status import Action
@@ -66,6 +66,14 @@ def confirmed(recipient: QueuedRecipient, outcome: Delivered) -> Action | None:
 
 
 _CONFIRMED = {Handover.FINAL: Action.DELIVERED, Handover.RELAYED: Action.RELAYED}
+
+
+def expanded(entry: Entry) -> list[News]:
+    """What a sender is told of the aliases that his recipients stood for (RFC 3461 5.2.7.3)."""
+    return [
+        News(QueuedRecipient(each.address, 0, 0.0, each.notify, each.orcpt), Action.EXPANDED, None)
+        for each in entry.expanded
+    ]
 
 
 def is_late(recipient: QueuedRecipient, moment: Moment) -> bool:

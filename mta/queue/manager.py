@@ -127,8 +127,6 @@ class QueueManager:
         )
 
     def accepted(self, entry: Entry, claimed: bool) -> None:
-        if entry.expanded:
-            self._recorder.expanded(entry)
         if not claimed:
             self._more_waits = True
             self._refill()
@@ -255,6 +253,7 @@ class QueueManager:
 
     def _carry_out(self, plan: Plan, active: Active) -> None:
         active.jobs = len(plan.jobs) + 1  # the planning counts as one, so that the last job is known as the last
+        active.good_news = concluding.expanded(active.entry)
         self._recorder.conclude(active, plan.nowhere)
         for job in plan.jobs:
             self._queue(job)

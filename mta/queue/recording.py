@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Fault
 
-from mta.entry import Entry, QueuedRecipient, Report, Result
+from mta.entry import QueuedRecipient, Report, Result
 from mta.events import Event
 from mta.ids import spell
 from mta.interfaces import ISpool
@@ -117,15 +117,6 @@ class Recorder:
             if recipient.last_reply != reason:
                 events.append(event)
         self.job_done(active, results, events)
-
-    def expanded(self, entry: Entry) -> None:
-        """Tell the sender of a message that was just accepted of its aliases that were expanded (RFC 3461 5.2.7.3)."""
-        news = [
-            News(QueuedRecipient(each.address, 0, 0.0, each.notify, each.orcpt), Action.EXPANDED, None)
-            for each in entry.expanded
-        ]
-        # The message itself goes its own way: of this one the only job never ends, so it never gives a claim back.
-        self._report(Active(entry, entry.arrived, jobs=1, good_news=news))
 
     def job_done(self, active: Active, results: list[Result], events: list[Event]) -> None:
         """One job (or the planning) of a message is over: record it, and with the last one the bounce."""
@@ -238,6 +229,7 @@ class Recorder:
             events=(*gathered.events, *(event for _result, event in pairs)),
             keep_claim=active.has_more,  # other jobs may have ended meanwhile
             bounce=told.message,
+            expansion_told=any(item.action is Action.EXPANDED for item in good_news),
         )
 
     def _count_crash(self, active: Active) -> None:

@@ -69,6 +69,7 @@ class Listener:
             text_line=limits.text_line,
             hops=limits.hops,
             recipients=limits.recipients,
+            expanded_recipients=limits.expanded_recipients,
             messages_per_session=limits.messages_per_session,
             errors_soft=limits.errors_soft,
             errors_hard=limits.errors_hard,

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta.entry import Entry
-from mta.envelope import Envelope, Origin, Recipient
+from mta.envelope import Envelope, Origin
 from mta.ids import spell
 from mta.policy.verdict import Verdict
 from mta.reply import Reply
@@ -332,13 +332,11 @@ class ServerProtocol(PatientLineReceiver):
         committed = reception.commit(envelope, origin, listener.clock.seconds(), claim)
         self._reception = None
         self.wait()
-        committed.addCallbacks(self._committed, self._not_committed, callbackArgs=(claim, session.expanded))
+        committed.addCallbacks(self._committed, self._not_committed, callbackArgs=(claim,))
         committed.addErrback(self._log_failure)
 
-    def _committed(self, entry: Entry, claim: bool, expanded: tuple[Recipient, ...]) -> None:
+    def _committed(self, entry: Entry, claim: bool) -> None:
         # The message is ours now, whatever happens here and whether the peer is still there or not.
-        if expanded:
-            entry.expanded = expanded
         try:
             self._listener.queue.accepted(entry, claim)
         except Exception:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
+from mta import xtext
 from mta.envelope import Notify, Ret
-from mta.smtp import xtext
 
 # RFC 3461 4.4 and 4.2: of the value as it stands in the command.
 MAX_ENVID = 100

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 
+from mta import xtext
 from mta.address import Address
 from mta.envelope import Body, Envelope, Notify, Recipient
-from mta.smtp import xtext
 from mta.smtp.capabilities import Capabilities
 
 # All that can start another command, or that no server takes for text: controls (of C1 as well) and surrogates.

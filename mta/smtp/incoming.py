@@ -35,6 +35,7 @@ class Incoming:
         "_decoder",
         "_expanded",
         "_mail",
+        "_named",
         "_normalize",
         "_recipients",
         "_refusal",
@@ -51,6 +52,7 @@ class Incoming:
         self._mail = mail
         self._terms = terms
         self._normalize = normalize
+        self._named = 0
         self._recipients: dict[Address, Recipient] = {}
         self._expanded: dict[Address, Recipient] = {}
         self._decoder: ContentDecoder | None = None
@@ -70,8 +72,8 @@ class Incoming:
 
     @property
     def is_full(self) -> bool:
-        """Whether it has as many recipients as it may have."""
-        return len(self._recipients) >= self._terms.recipients
+        """Whether as many recipients were named as RCPTMAX allows (RFC 9422 4.2); their members do not count."""
+        return self._named >= self._terms.recipients
 
     @property
     def utf8(self) -> bool:
@@ -86,6 +88,18 @@ class Incoming:
     def is_binary(self) -> bool:
         return self._mail.body is Body.BINARY_MIME
 
+    def no_room(self, rcpt: RcptTo, instead: tuple[Address, ...] = ()) -> Reply | None:
+        """
+        Why it can't have the recipient, or all of those that stand in its place, as well; None where it can.
+
+        A few commands must not make a hundred thousand rows; but what would have room alone may come again.
+        """
+        most = self._terms.expanded_recipients
+        if len(instead) > most:
+            return replies.LIST_TOO_LARGE.fill(recipient=str(rcpt.recipient))
+        new = sum(address not in self._recipients for address in instead or (rcpt.recipient,))
+        return replies.TOO_MANY_EXPANDED.reply if len(self._recipients) + new > most else None
+
     def add(self, rcpt: RcptTo, instead: tuple[Address, ...] = (), expanded: bool = False) -> None:
         """
         Add the recipient, or those that stand in its place; who is there already stays as it was.
@@ -94,6 +108,7 @@ class Incoming:
         told that, and of what becomes of them hears failures and delays only.
         """
         self.accepted += 1
+        self._named += 1
         if not instead:
             self._recipients[rcpt.recipient] = Recipient(rcpt.recipient, rcpt.notify, rcpt.orcpt)
             return
@@ -110,14 +125,9 @@ class Incoming:
         self.accepted += 1
 
     @property
-    def expanded(self) -> tuple[Recipient, ...]:
-        """The recipients that several stand in the place of, and whose sender wants to know."""
-        return tuple(self._expanded.values())
-
-    @property
     def envelope(self) -> Envelope:
-        mail = self._mail
-        return Envelope(mail.sender, tuple(self._recipients.values()), mail.body, mail.utf8, mail.ret, mail.envid)
+        mail, recipients, expanded = self._mail, tuple(self._recipients.values()), tuple(self._expanded.values())
+        return Envelope(mail.sender, recipients, mail.body, mail.utf8, mail.ret, mail.envid, expanded)
 
     # Content
 

@@ -190,6 +190,13 @@ TOO_MANY_RECIPIENTS = ServerReply(
     "The message has `limits.recipients` recipients already; they stay accepted.",
     "RFC 5321 4.5.3.1.10",
 )
+TOO_MANY_EXPANDED = ServerReply(
+    452,
+    "4.5.3",
+    "Too many recipients behind this address; send the message to the others first, then to it",
+    "With its members the message would have more than `limits.expanded_recipients` recipients.",
+    "RFC 5321 4.5.3.1.10",
+)
 
 UNKNOWN_COMMAND = ServerReply(
     500, "5.5.1", "Command not recognized; HELP lists those that are", "No command of SMTP.", "RFC 5321 4.2.4"
@@ -285,6 +292,13 @@ REFUSED_CLIENT = ServerReply(
     "{hostname} takes no mail from your network; send QUIT",
     "The answer to every command but QUIT of a client in `relay.refused`.",
     "RFC 5321 3.1",
+)
+LIST_TOO_LARGE = ServerReply(
+    550,
+    "5.2.4",
+    "<{recipient}> stands for more recipients than a message may have",
+    "The alias has more than `limits.expanded_recipients` members.",
+    "RFC 5321 3.9, RFC 3463 3.3",
 )
 NO_SUCH_USER = ServerReply(
     550, "5.1.1", "<{recipient}>: no such user here", "The domain is local, the user is not.", "RFC 5321 3.3"

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from mta.address import Address
-from mta.envelope import Envelope, Recipient
+from mta.envelope import Envelope
 from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.commands import (
@@ -296,6 +296,8 @@ class ServerSession(Standing):
             return self._refuse_with(reply)
         match asked:
             case RcptTo():
+                if (refusal := self._current.no_room(asked, instead)) is not None:
+                    return self._refuse_with(refusal)
                 self._current.add(asked, instead, expanded)
                 self._move(b"RCPT")
                 wire = replies.RECIPIENT_OK.wire
@@ -350,11 +352,6 @@ class ServerSession(Standing):
     def sender(self) -> Address | None:
         """The sender of the message under way; None for the null reverse-path, and where there is no message."""
         return None if self._message is None else self._message.sender
-
-    @property
-    def expanded(self) -> tuple[Recipient, ...]:
-        """Of the message under way, the recipients as `mta.entry.Entry.expanded` has them."""
-        return self._current.expanded
 
     @property
     def ended(self) -> bool:

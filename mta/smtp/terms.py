@@ -28,6 +28,7 @@ class Terms:
     text_line: int
     hops: int
     recipients: int
+    expanded_recipients: int
     messages_per_session: int
     errors_soft: int
     errors_hard: int

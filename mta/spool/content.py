@@ -124,6 +124,7 @@ class Receiving:
             envelope.utf8,
             envelope.ret,
             envelope.envid,
+            envelope.expanded,
         )
         committed = self._submit(work).addCallback(lambda _done: entry)
         if chunks:

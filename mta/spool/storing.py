@@ -69,19 +69,38 @@ def accepted_event(message: int, now: float, envelope: Envelope, origin: Origin,
 
 
 def _message_details(envelope: Envelope) -> str | None:
-    """What MAIL said beside the path, as JSON; None where it said nothing, as nearly always."""
-    if not (envelope.utf8 or envelope.ret or envelope.envid):
+    """What MAIL said beside the path, and the aliases expanded, as JSON; None where there is nothing, as usual."""
+    if not (envelope.utf8 or envelope.ret or envelope.envid or envelope.expanded):
         return None
-    ret = envelope.ret.value if envelope.ret else None
-    return _storable(_encode({"utf8": envelope.utf8, "ret": ret, "envid": envelope.envid}))
+    details: dict[str, Any] = {
+        "utf8": envelope.utf8,
+        "ret": envelope.ret.value if envelope.ret else None,
+        "envid": envelope.envid,
+    }
+    if envelope.expanded:
+        details["expanded"] = [{"address": str(item.address), **_said(item)} for item in envelope.expanded]
+    return _storable(_encode(details))
 
 
 def _recipient_details(recipient: Recipient) -> str | None:
     """What RCPT said beside the path, as JSON; None where it said nothing."""
     if recipient.notify is None and not recipient.orcpt:
         return None
+    return _storable(_encode(_said(recipient)))
+
+
+def _said(recipient: Recipient) -> dict[str, Any]:
     notify = None if recipient.notify is None else sorted(when.value for when in recipient.notify)
-    return _storable(_encode({"notify": notify, "orcpt": recipient.orcpt}))
+    return {"notify": notify, "orcpt": recipient.orcpt}
+
+
+def _notify(details: dict[str, Any]) -> frozenset[Notify] | None:
+    notify = details.get("notify")
+    return None if notify is None else frozenset(map(Notify, notify))
+
+
+def _alias(details: dict[str, Any]) -> Recipient:
+    return Recipient(parse_address(details["address"], utf8=True), _notify(details), str(details.get("orcpt") or ""))
 
 
 def _details(text: str | None) -> dict[str, Any]:
@@ -182,8 +201,9 @@ def claim_due(database: SpoolConnection, worker: int, now: float, limit: int) ->
                 said = _details(details)
                 entry.utf8, entry.envid = bool(said.get("utf8")), str(said.get("envid") or "")
                 entry.ret = Ret(said["ret"]) if said.get("ret") else None
+                entry.expanded = tuple(map(_alias, said.get("expanded") or ()))
             entries.append(entry)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             quarantine(database, message, f"a row of the spool can't be read: {error}", now)
     return entries
 
@@ -201,8 +221,7 @@ def _queued_recipient(address: str, attempts: int, due: float, last_reply: str, 
     recipient = QueuedRecipient(parse_address(address, utf8=True), int(attempts), due, last_reply=last_reply)
     if details:
         said = _details(details)
-        notify = said.get("notify")
-        recipient.notify = None if notify is None else frozenset(map(Notify, notify))
+        recipient.notify = _notify(said)
         recipient.orcpt = str(said.get("orcpt") or "")
         recipient.delay_told = bool(said.get("delay_told"))
     return recipient
@@ -232,6 +251,8 @@ def record(database: SpoolConnection, report: Report) -> float | None:
             )
             if result.delay_told:
                 _note_told(database, message, result.address)
+    if report.expansion_told:
+        database.execute("UPDATE messages SET details = json_remove(details, '$.expanded') WHERE id = ?", (message,))
     write_events(database, report.events)
     due = None if report.keep_claim else settle(database, message)
     if report.bounce is None:

@@ -50,6 +50,7 @@ DEFAULTS = {
         "recipient_rate": 0,
         "message_size": 52_428_800,
         "recipients": 1000,
+        "expanded_recipients": 10_000,
         "messages_per_session": 100,
         "command_line": 2048,
         "text_line": 2000,

@@ -149,6 +149,27 @@ class SpoolContract:
         )
         self.assertIn(bob, [item.recipient for item in found[3].recipients])
 
+    def test_expansion_is_told_once(self: Any) -> None:
+        """RFC 3461 5.2.7.3: aliases come back with the message until a report on them is stored, and then no more."""
+        spool = self.open()
+        team = Recipient(CAROL, frozenset((Notify.SUCCESS,)), "rfc822;Team@example.net")
+        josé = Recipient(parse_address("josé@example.net", utf8=True), frozenset(Notify), "")
+        for message, envid in ((1, "QQ1"), (2, "")):
+            receiving = spool.receive(message)
+            receiving.write(b"x")
+            sent = Envelope(ALICE, (Recipient(BOB),), envid=envid, expanded=(team, josé))
+            entry = self.wait(receiving.commit(sent, ORIGIN, 100.0, True))
+            self.assertEqual((team, josé), entry.expanded)
+        spool = self.reopen()
+        entries = self.wait(spool.claim(100.0, 2))
+        self.assertEqual([(1, (team, josé)), (2, (team, josé))], [(item.message, item.expanded) for item in entries])
+        bounce = NewMessage(3, 105.0, envelope(ALICE, sender=None), Origin("", protocol="bounce"), b"report")
+        self.wait(spool.record(Report(1, (), (), keep_claim=True, bounce=bounce, expansion_told=True)))
+        self.wait(spool.record(Report(2, (Result(BOB, State.QUEUED, 100.0),), ())))
+        found = {item.message: item for item in self.wait(self.reopen().claim(200.0, 3))}
+        self.assertEqual({1: (), 2: (team, josé), 3: ()}, {each: item.expanded for each, item in found.items()})
+        self.assertEqual(["QQ1", ""], [found[message].envid for message in (1, 2)])
+
     def test_claimed_on_commit_is_not_claimed_again(self: Any) -> None:
         """A message committed with a claim is nobody else's, and a small one has its content at hand."""
         spool = self.open()

@@ -39,7 +39,12 @@ def site_for(script: Script, ip: str, **changed: Any) -> Site:
     directory = Directory(
         domains=["local.test", "foo.com"],
         users=["alice", "bob", "jones", "brown", "chris", "pat", "süd"],
-        aliases={"sales": ["alice", "bob@far.test"], "boss": ["bob"], "abroad": ["alice", "ñ@far.test"]},
+        aliases={
+            "sales": ["alice", "bob@far.test"],
+            "boss": ["bob"],
+            "everyone": ["sales", "pat"],
+            "abroad": ["alice", "ñ@far.test"],
+        },
         moved={"gone": "new@far.test", "away": "ñ@far.test"},
         hostname=HOSTNAME,
     )

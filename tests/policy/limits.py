@@ -17,6 +17,7 @@ def limits_for_tests(**changed: Any) -> ServerLimits:
         "recipient_rate": 0,
         "message_size": 1_000_000,
         "recipients": 100,
+        "expanded_recipients": 1000,
         "messages_per_session": 100,
         "command_line": 2048,
         "text_line": 2000,

@@ -1,52 +1,24 @@
-"""Who is told what, when, how often, and with which part of the original."""
+"""Who is told what, when, and with which part of the original."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from email.message import EmailMessage
 from itertools import combinations
 
 from twisted.internet.defer import Deferred, fail
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mta.address import Address, parse_address
-from mta.entry import Delivery, Entry
 from mta.envelope import Body, Notify, Recipient, Ret
-from mta.ids import spell
+from mta.ids import parse_id, spell
 from mta.interfaces import IContent
 from mta.message.trace import received
-from mta.outcome import Delivered, Handover, Outcome, Phase
-from mta.queue.manager import QueueLimits
-from mta.queue.report_rate import MAX_ADDRESSES, ReportRate
-from mta.reply import Reply
+from mta.outcome import Outcome
 from mta.spool import SpoolError
-from tests.queue.world import ALICE, LATER, REFUSED, SILENT, START, World, notified
-
-HOUR = 3600.0
-DAY = 24 * HOUR
-FINAL = Delivered("mail/bob")
-RELAYED = Delivered("mx.test[192.0.2.1]:25", Reply(250, ("Ok",)), Phase.END_OF_DATA, Handover.RELAYED)
-PASSED_ON = replace(RELAYED, kind=Handover.PASSED_ON)
-POSTMASTER = parse_address("postmaster@home.test")
-BODY = b"Subject: hi\r\nMessage-ID: <1@sender.test>\r\n\r\n"
-
-
-class ReportCase(SynchronousTestCase):
-    """A world that hears of a delay after four hours, and whose reports wait in the spool to be looked at."""
-
-    def setUp(self) -> None:
-        self.world = World()
-        self.world.schedule = replace(self.world.schedule, delay_notice=4 * HOUR)
-        self.world.restart()
-        for site in ("sender.test", "home.test"):
-            self.world.agent.answers[site] = self.never
-
-    def never(self, _delivery: Delivery) -> Deferred[Mapping[Address, Outcome]]:
-        return Deferred()
-
-    def answer(self, outcome: Outcome) -> None:
-        self.world.agent.default = lambda _delivery: outcome
+from mta.spool.schema import CHUNK_SIZE
+from tests.queue.reporting import BODY, DAY, FINAL, HOUR, PASSED_ON, RELAYED, ReportCase
+from tests.queue.world import LATER, REFUSED, SILENT, START, notified
 
 
 class NotifyTests(ReportCase):
@@ -148,6 +120,12 @@ class FieldTests(ReportCase):
         self.assertEqual(whole["X-MTA-Queue-ID"], recipient["Final-Log-ID"])
         self.assertEqual("<1@sender.test>", report["References"])
         self.assertEqual("alice@sender.test", report["To"])
+        (origin,) = self.world.details(self.report_id(report), "accepted")
+        self.assertEqual(("bounce", whole["X-MTA-Queue-ID"]), (origin["protocol"], origin["of"]))
+
+    def report_id(self, report: EmailMessage) -> int:
+        """The queue id of a report."""
+        return parse_id(report["Message-ID"][1:].partition("@")[0])
 
     def test_received_from(self) -> None:
         """RFC 3464 2.2.4: the client's name is taken from the Received field on top, if it is the one that we wrote."""
@@ -167,6 +145,29 @@ class FieldTests(ReportCase):
             self.world.send("bob@a.test", content=field + BODY)
             expected = "dns; pc.a.test" if is_ours else None
             self.assertEqual(expected, self.world.statuses()[0][0]["Received-From-MTA"])
+
+    def test_received_from_nobody(self) -> None:
+        """A Received field of ours that names no client says nothing of one."""
+        self.answer(REFUSED)
+        field = f"Received: by mx.example.org (local user) id {self.next_id()};\r\n\tdate\r\n".encode()
+        self.world.send("bob@a.test", content=field + BODY)
+        self.assertNotIn("Received-From-MTA", self.world.statuses()[0][0])
+
+    def test_last_attempt(self) -> None:
+        """RFC 3464 2.3.7, 2.3.9: the time of an attempt, where one was made, and of the last one to come of a delay."""
+        self.answer(LATER)
+        self.world.send(
+            notified("bob@a.test", Notify.DELAY, Notify.FAILURE), expanded=[notified("team@home.test", Notify.SUCCESS)]
+        )
+        self.world.advance(5 * HOUR, step=300)
+        self.answer(REFUSED)
+        self.world.advance(2 * HOUR, step=300)
+        expanded, delayed, failed = (groups[1] for groups in self.world.statuses())
+        self.assertEqual(
+            [None, "Mon, 12 Jan 1970 18:01:40 +0000", "Mon, 12 Jan 1970 19:01:40 +0000"],
+            [group["Last-Attempt-Date"] for group in (expanded, delayed, failed)],
+        )
+        self.assertEqual([False, True, False], ["Will-Retry-Until" in group for group in (expanded, delayed, failed)])
 
     def next_id(self) -> str:
         """The text of the queue id that `World.send` gives next."""
@@ -195,15 +196,43 @@ class FieldTests(ReportCase):
             wanted = notified("bob@a.test", Notify.SUCCESS, Notify.FAILURE)
             self.world.send(wanted, content=content, ret=ret, body=body)
             (report,) = self.world.reports()
-            self.assertEqual(expected, list(report.iter_parts())[2].get_content_type(), (outcome, ret, body))
+            part = list(report.iter_parts())[2]
+            self.assertEqual(expected, part.get_content_type(), (outcome, ret, body))
+            if expected == "message/rfc822":
+                self.assertEqual("x\r\n", part.get_content().get_payload())
+
+    def test_exactly_as_large(self) -> None:
+        """A message of `full_below` octets returns whole, one of an octet more as its headers; chunks never do."""
+        table = (
+            (50_000, 50_000, "message/rfc822"),
+            (50_000, 50_001, "text/rfc822-headers"),
+            (1 << 20, 200_000, "message/rfc822"),
+            (1 << 20, CHUNK_SIZE + 1, "text/rfc822-headers"),  # only the first chunk is at hand
+        )
+        for full_below, size, expected in table:
+            self.setUp()
+            self.world.bouncer = replace(self.world.bouncer, full_below=full_below)
+            self.world.restart()
+            self.answer(REFUSED)
+            filling = (b"x" * 62 + b"\r\n") * (size // 64)
+            self.world.send("bob@a.test", content=(BODY + filling)[: size - 2] + b"\r\n")
+            part = list(self.world.reports()[0].iter_parts())[2]
+            self.assertEqual(expected, part.get_content_type(), (full_below, size))
 
     def test_international(self) -> None:
-        """RFC 6533 4: the report on mail with SMTPUTF8 takes SMTPUTF8 itself, and 8BITMIME."""
+        """RFC 6533 4.1: the report on mail with SMTPUTF8 takes SMTPUTF8 itself only where its addressee does."""
         self.answer(REFUSED)
-        self.world.send(notified("josé@a.test", Notify.FAILURE), utf8=True)
-        (delivery,) = [item for item in self.world.agent.asked if item.destination.site == "sender.test"]
-        self.assertEqual((True, Body.EIGHT_BIT_MIME), (delivery.envelope.utf8, delivery.body))
-        self.assertIsNone(delivery.sender)
+        for sender, expected in (("alice", (False, Body.SEVEN_BIT)), ("ürsula", (True, Body.EIGHT_BIT_MIME))):
+            self.world.agent.asked.clear()
+            self.world.send(
+                notified("josé@a.test", Notify.FAILURE),
+                sender=Address(sender, "sender.test"),
+                utf8=True,
+                content="Subject: Grüße\r\n\r\nHallo\r\n".encode(),
+            )
+            (delivery,) = [item for item in self.world.agent.asked if item.destination.site == "sender.test"]
+            self.assertEqual(expected, (delivery.envelope.utf8, delivery.body))
+            self.assertIsNone(delivery.sender)
 
 
 class DelayTests(ReportCase):
@@ -253,6 +282,9 @@ class DelayTests(ReportCase):
         self.world.advance(8 * HOUR, step=300)
         told = self.world.told()
         self.assertEqual({(f"u{number}@a.test", "delayed") for number in range(60)}, set(told))
+        # RFC 3464 2.3.7: of one that only waited, no time of an attempt.
+        attempted = ["Last-Attempt-Date" in groups[1] for groups in self.world.statuses()]
+        self.assertEqual({True, False}, set(attempted))
         self.assertEqual(60, len(told))
 
     def test_nobody_waits_for_it(self) -> None:
@@ -271,135 +303,6 @@ class DelayTests(ReportCase):
         self.answer(REFUSED)
         self.world.advance(2 * HOUR, step=300)
         self.assertEqual(["failed"] * 3, [action for _address, action in self.world.told()])
-
-
-class ExpandedTests(ReportCase):
-    TEAM = notified("team@home.test", Notify.SUCCESS, orcpt="rfc822;team@home.test")
-
-    def test_told_when_accepted(self) -> None:
-        """RFC 3461 5.2.7.3: an alias for several is reported as expanded, at once, if its sender asked."""
-        self.answer(LATER)
-        self.world.send("x@a.test", "y@a.test", expanded=[self.TEAM, notified("other@home.test", Notify.FAILURE)])
-        self.assertEqual([("team@home.test", "expanded")], self.world.told())
-        self.world.advance(HOUR)
-        self.assertEqual([("team@home.test", "expanded")], self.world.told())
-
-    def test_full_window(self) -> None:
-        """It is told also of mail that has to wait in the spool."""
-        self.world.limits = QueueLimits(1, 1, 1, 1, 1 << 20)
-        self.world.restart()
-        self.world.hang("a.test")
-        self.world.send("x@a.test")
-        self.assertFalse(self.world.manager.wants_claim())
-        self.world.send("x@a.test", expanded=[self.TEAM])
-        self.assertEqual([("team@home.test", "expanded")], self.world.told())
-
-    def test_disk_that_fails(self) -> None:
-        """What can't be written yet is written later; stopping waits for it, and the message keeps its claim."""
-        answers = self.world.hang("a.test")
-        message = self.world.send("x@a.test")
-        entry = Entry(message, START, ALICE, 1, Body.SEVEN_BIT, [], b"x", expanded=(self.TEAM,))
-        self.world.break_disk()
-        self.world.manager._recorder.expanded(entry)
-        self.world.settle()
-        answers["a.test"].callback({parse_address("x@a.test"): FINAL})
-        self.world.settle()
-        self.assertEqual([], self.world.told())
-        stopped = self.world.manager.stop()
-        self.assertNoResult(stopped)
-        self.world.mend_disk()
-        self.world.advance(10, step=1)
-        self.successResultOf(stopped)
-        self.assertEqual([("team@home.test", "expanded")], self.world.told())
-        self.assertEqual(1, self.world.kinds(message).count("delivered"))
-
-
-class DoubleBounceTests(ReportCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.world.bouncer = replace(self.world.bouncer, double_bounce=POSTMASTER)
-        self.world.restart()
-
-    def test_report_that_fails(self) -> None:
-        """A report that can't be delivered goes to who looks after such, with itself in it and a null sender."""
-        self.answer(REFUSED)
-        self.world.agent.answers["sender.test"] = lambda _delivery: REFUSED
-        self.world.send("bob@a.test", content=BODY)
-        self.assertEqual(
-            ["a.test", "sender.test", "home.test"], [item.destination.site for item in self.world.agent.asked]
-        )
-        last = self.world.agent.asked[-1]
-        self.assertEqual((None, (POSTMASTER,)), (last.sender, last.recipients))
-        (double,) = self.world.reports()
-        self.assertEqual([("alice@sender.test", "failed")], self.world.told())
-        inner = list(double.iter_parts())[2].get_content()
-        self.assertEqual("Undelivered Mail: bob@a.test", inner["Subject"])
-
-    def test_ends_there(self) -> None:
-        """A double bounce that fails, or is late, causes nothing more."""
-        for outcome in (REFUSED, LATER):
-            self.answer(outcome)
-            self.world.agent.answers.clear()
-            self.world.send(str(POSTMASTER), sender=None)
-            self.world.advance(2 * DAY, step=600)
-        self.assertEqual({"home.test"}, {item.destination.site for item in self.world.agent.asked})
-        self.assertEqual(([], []), (self.world.queued(), self.world.told()))
-
-    def test_nobody_named(self) -> None:
-        """Without an address for double bounces the end is recorded, and that is all."""
-        self.world.bouncer = replace(self.world.bouncer, double_bounce=None)
-        self.world.restart()
-        self.answer(REFUSED)
-        message = self.world.send("bob@a.test", sender=None)
-        self.assertEqual(([], ["accepted", "routed", "bounced"]), (self.world.queued(), self.world.kinds(message)))
-
-
-class RateTests(ReportCase):
-    def test_beyond_the_rate_nobody_is_told(self) -> None:
-        """The third failure of an hour ends without a report, and its event says why; the next hour has its own."""
-        self.world.bouncer = replace(self.world.bouncer, rate=ReportRate(2))
-        self.world.restart()
-        self.answer(REFUSED)
-        messages = [self.world.send("bob@a.test") for _ in range(3)]
-        other = self.world.send("bob@a.test", sender=parse_address("eve@sender.test"))
-        self.assertEqual(3, len(self.world.reports()))
-        (detail,) = self.world.details(messages[2], "bounced")
-        self.assertIsNone(detail["dsn"])
-        self.assertIn("(no report: alice@sender.test gets at most 2 an hour)", str(detail["reason"]))
-        (detail,) = self.world.details(other, "bounced")
-        self.assertIsNotNone(detail["dsn"])
-        self.world.advance(2 * HOUR, step=300)
-        self.world.send("bob@a.test")
-        self.assertEqual(4, len(self.world.reports()))
-
-    def test_never_more_than_that_in_an_hour(self) -> None:
-        """A steady flood gets the rate in each hour, also over the change of hours and a clock that is set back."""
-        rate = ReportRate(10)
-        admitted = [now for now in range(0, 5 * 3600, 7) if rate.admit(ALICE, START + now)]
-        for begin in range(0, 4 * 3600, 60):
-            self.assertLessEqual(sum(begin <= now < begin + 3600 for now in admitted), 11)
-        self.assertGreaterEqual(len(admitted), 45)
-        self.assertTrue(ReportRate(0).admit(ALICE, 0.0))
-        self.assertTrue(all(rate.admit(ALICE, START - DAY) for _ in range(10)))
-        self.assertFalse(rate.admit(ALICE, START - DAY))
-
-    def test_room(self) -> None:
-        """Who asks whether there is room counts nothing, and hears what the next report will."""
-        rate = ReportRate(2)
-        for number in range(3):
-            self.assertEqual(number < 2, rate.has_room(ALICE, START))
-            self.assertEqual(number < 2, rate.admit(ALICE, START))
-        self.assertTrue(rate.has_room(ALICE, START + 2 * HOUR))
-        self.assertTrue(rate.has_room(replace(ALICE, local="u"), START))
-        self.assertTrue(ReportRate(0).has_room(ALICE, START))
-
-    def test_memory_is_bounded(self) -> None:
-        """However many senders are invented, only so many are remembered, the latest."""
-        rate = ReportRate(1)
-        for number in range(MAX_ADDRESSES + 10):
-            rate.admit(replace(ALICE, local=f"u{number}"), START)
-        self.assertLessEqual(len(rate._counts), MAX_ADDRESSES)
-        self.assertFalse(rate.admit(replace(ALICE, local="u100"), START))
 
 
 @implementer(IContent)

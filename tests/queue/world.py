@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from mta.address import Address, parse_address
 from mta.destination import Destination, NextHop, Route, Transport
-from mta.entry import Delivery, Entry
+from mta.entry import Delivery
 from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
 from mta.events import Event
 from mta.ids import QueueIds
@@ -159,14 +159,9 @@ class World:
         receiving.write(content)
         claimed = self.manager.wants_claim()
         named = tuple(Recipient(parse_address(each)) if isinstance(each, str) else each for each in recipients)
-        envelope = Envelope(sender, named, body, utf8, ret, envid)
+        envelope = Envelope(sender, named, body, utf8, ret, envid, tuple(expanded))
         committed = receiving.commit(envelope, Origin("192.0.2.9"), self.clock.seconds(), claimed)
-
-        def hand_over(entry: Entry) -> None:
-            entry.expanded = tuple(expanded)
-            self.manager.accepted(entry, claimed)
-
-        committed.addCallback(hand_over)
+        committed.addCallback(self.manager.accepted, claimed)
         self.settle()
         return message
 

@@ -72,6 +72,7 @@ class FakeReceiving:
             envelope.utf8,
             envelope.ret,
             envelope.envid,
+            envelope.expanded,
         )
         committed = (entry, origin, claim)
         if not self._spool.slow:

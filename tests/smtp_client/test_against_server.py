@@ -25,6 +25,7 @@ TERMS = Terms(
     text_line=2000,
     hops=50,
     recipients=100,
+    expanded_recipients=1000,
     messages_per_session=100,
     errors_soft=10,
     errors_hard=20,

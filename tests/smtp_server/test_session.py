@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,7 +13,7 @@ from mta.address import Address
 from mta.envelope import Body, Envelope, Recipient
 from mta.reply import Reply
 from mta.smtp import replies
-from mta.smtp.commands import Expand, Hello, MailFrom, RcptTo, Verify
+from mta.smtp.commands import Etrn, Expand, Hello, MailFrom, RcptTo, Verify
 from mta.smtp.questions import EndOfData, StartChunk, StartData
 from mta.smtp.server import ServerSession
 from mta.smtp.stages import Stage
@@ -25,6 +25,7 @@ TERMS = Terms(
     text_line=2000,
     hops=50,
     recipients=3,
+    expanded_recipients=5,
     messages_per_session=2,
     errors_soft=10,
     errors_hard=20,
@@ -49,8 +50,8 @@ class Peer:
             raise AssertionError("use `chunk` for BDAT")
         if isinstance(answer, RcptTo) and answer.recipient.local == "nobody":
             refusal = Reply(550, ("no",), "5.1.1")
-        if isinstance(answer, Verify | Expand):
-            refusal = replies.CANNOT_VERIFY.reply
+        if isinstance(answer, Verify | Expand | Etrn):  # there is no usual yes to these
+            return self.session.answered(replies.CANNOT_VERIFY.reply)
         return self.session.answered(refusal)
 
     def code(self, line: bytes, more: bool = False) -> str:
@@ -378,6 +379,43 @@ class EnvelopeTests(SynchronousTestCase):
         peer.session.line(b"RCPT TO:<\xc3\xb1@d.test>", False)
         self.assertEqual(b"550 5.1.1 <\\xf1>\r\n", peer.session.answered(Reply(550, ("<\u00f1>",), "5.1.1")))
 
+    def test_members_do_not_count_as_named(self) -> None:
+        """RFC 9422 4.2: RCPTMAX counts commands; an alias takes one place, and its members those of the expansion."""
+        members = tuple(Address(name, "d.test") for name in "abc")
+        peer = Peer().ready(*IN_MAIL)
+        for path, instead, code in (
+            (b"team@d.test", members, b"250 2.1.5"),
+            (b"x@d.test", (), b"250 2.1.5"),
+            (b"y@d.test", (), b"250 2.1.5"),
+        ):
+            self.assertIsInstance(peer.session.line(b"RCPT TO:<" + path + b">", False), RcptTo)
+            self.assertEqual(code, peer.session.answered(None, instead, bool(instead))[:9])
+        self.assertEqual("452 4.5.3", peer.code(b"RCPT TO:<z@d.test>"))
+
+    def test_too_many_members(self) -> None:
+        """What an alias stands for has room in this message, in the next (452), or in none (550)."""
+        names = [Address(name, "d.test") for name in "abcdefg"]
+        for before, members, reply in (
+            (3, names[3:5], b"250 2.1.5 "),
+            (3, names[:5], b"250 2.1.5 "),  # those that are there already take no room
+            (3, names[3:6], b"452 4.5.3 "),
+            (1, names[1:6], b"452 4.5.3 "),
+            (3, names[:6], b"550 5.2.4 <big@d.test> "),
+            (0, names[:5], b"250 2.1.5 "),
+            (0, names[:6], b"550 5.2.4 <big@d.test> "),
+        ):
+            session = Peer().ready(*IN_MAIL).session
+            if before:
+                session.line(b"RCPT TO:<first@d.test>", False)
+                session.answered(None, tuple(names[:before]), True)
+            session.line(b"RCPT TO:<big@d.test>", False)
+            answer = session.answered(None, tuple(members), True)
+            self.assertEqual(reply, answer[: len(reply)], (before, members))
+            named = {*names[:before], *(members if reply.startswith(b"250") else ())}
+            if named:
+                self.assertEqual(named, {each.address for each in session.envelope.recipients})
+            self.assertEqual(bool(named), isinstance(session.line(b"DATA", False), StartData))
+
     def test_messages_per_session(self) -> None:
         """After the last message of a session MAIL is answered 421, but for trusted clients."""
         for trusted in (False, True):
@@ -560,6 +598,7 @@ _line = st.one_of(
 
 
 class FuzzTests(unittest.TestCase):
+    @example([(b"VRFY \x01", False), (b"EXPN x", False)], True)
     @given(st.lists(st.tuples(_line, st.booleans()), max_size=30), st.booleans())
     @settings(max_examples=300, deadline=None, derandomize=True)
     def test_any_line_is_answered(self, lines: list[tuple[bytes, bool]], trusted: bool) -> None:

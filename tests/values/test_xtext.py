@@ -7,7 +7,7 @@ import unittest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.smtp import xtext
+from mta import xtext
 
 _TEXT = st.text(st.characters(codec="utf-8"))
 
