@@ -30,7 +30,7 @@ _ENDPOINT = re.compile(r"([A-Za-z0-9]+):.")
 _TCP_OPTIONS = ("interface", "backlog")
 # An address whose port can be told from it: in brackets, or without colons.
 _SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*)\]|([^:]+))(?::(.*))?")
-_ROLES = ("mx", "relay", "submission", "lmtp")
+_ROLES = ("mx", "relay", "submission", "lmtp", "closed")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
 
 Value = TypeVar("Value")

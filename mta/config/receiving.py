@@ -46,8 +46,9 @@ class Listener(Table):
     role: Role = option(
         REQUIRED,
         'Whom it serves: "mx" the Internet, "relay" our own hosts, "submission" our mail programs (what is missing of'
-        ' the header is added), "lmtp" a mail server that hands over its local mail (RFC 2033).',
-        unit='"mx", "relay", "submission", "lmtp"',
+        ' the header is added), "lmtp" a mail server that hands over its local mail (RFC 2033), "closed" nobody: on a'
+        " host that only sends, whoever brings mail hears at once that none is taken (521, RFC 7504).",
+        unit='"mx", "relay", "submission", "lmtp", "closed"',
         sample="mx",
     )
 

@@ -76,6 +76,7 @@ class Listener:
             junk_commands=limits.junk_commands,
             lmtp=self.role == "lmtp",
             etrn=bool(self.etrn_domains) and self.role not in ("lmtp", "submission"),  # RFC 6409 7
+            closed=self.role == "closed",
         )
         object.__setattr__(self, "terms", terms)
 

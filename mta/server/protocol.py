@@ -92,7 +92,9 @@ class ServerProtocol(PatientLineReceiver):
         self.active_at = listener.clock.seconds()
         unwanted = listener.policy.is_refused(self._client)
         self._session = ServerSession(listener.terms, self._trusted, listener.normalizes(self._client), unwanted)
-        if unwanted:
+        if listener.terms.closed:
+            self._note("connection-refused", reply="521", reason="role closed")
+        elif unwanted:
             self._note("connection-refused", reply="554", reason="relay.refused")
         self.wire.write(self._session.greeting())
 

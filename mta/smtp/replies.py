@@ -282,7 +282,17 @@ BINARY_NEEDS_BDAT = ServerReply(
 NO_RECIPIENTS_LMTP = ServerReply(
     503, "5.5.1", "No valid recipients", "LMTP: DATA or BDAT came, but no RCPT was accepted.", "RFC 2033 4.2"
 )
-# RFC 7504 3 keeps 521 for hosts that take no mail from anybody.
+# RFC 7504 3: 521 is for hosts that take no mail from anybody, and must not stand for less.
+CLOSED_GREETING = ServerReply(
+    521, None, "{hostname} does not accept mail", "The greeting of a listener of role closed.", "RFC 7504 3"
+)
+CLOSED = ServerReply(
+    521,
+    "5.3.2",
+    "{hostname} does not accept mail; send QUIT",
+    "The answer to every command but QUIT at a listener of role closed.",
+    "RFC 7504 3",
+)
 REFUSED_GREETING = ServerReply(
     554, None, "{hostname} takes no mail from you", "The greeting for a client in `relay.refused`.", "RFC 5321 3.1"
 )

@@ -56,17 +56,17 @@ class ServerSession(Standing):
     One session.
 
     `trusted` clients may pipeline unasked, send any number of messages and ask who lives here; with `normalize`, bare
-    CR and LF in their content become CRLF instead of being refused. `unwanted` clients may only quit (RFC 7504).
+    CR and LF in their content become CRLF instead of being refused. `unwanted` clients may only quit (RFC 5321 3.1).
     """
 
-    __slots__ = ("_asked", "_commands", "_messages", "_normalize", "_trusted", "_unwanted")
+    __slots__ = ("_asked", "_commands", "_messages", "_normalize", "_trusted", "_turned_away")
 
     def __init__(self, terms: Terms, trusted: bool = False, normalize: bool = False, unwanted: bool = False) -> None:
         super().__init__(terms)
         self._commands = self._LMTP if terms.lmtp else self._SMTP
         self._trusted = trusted
         self._normalize = normalize
-        self._unwanted = unwanted
+        self._turned_away = replies.CLOSED if terms.closed else replies.REFUSED_CLIENT if unwanted else None
         self._asked: Question | None = None
         self._messages = 0
 
@@ -80,7 +80,7 @@ class ServerSession(Standing):
 
     def greeting(self) -> bytes:
         """What the peer hears first."""
-        if self._unwanted:
+        if self._turned_away is replies.REFUSED_CLIENT:
             return replies.REFUSED_GREETING.fill(hostname=self._terms.hostname).encode()
         return self._terms.greeting
 
@@ -104,10 +104,10 @@ class ServerSession(Standing):
         # does not read our replies: a zombie, or a browser made to speak to us. DATA is no matter of trust.
         if more and (verb == b"DATA" or not self._trusted) and self._ends_group(verb):
             return self._close(replies.OUT_OF_TURN)
-        if self._unwanted and verb != b"QUIT":
+        if self._turned_away is not None and verb != b"QUIT":
             if verb == b"BDAT":
-                return self._close(replies.REFUSED_CLIENT)  # a chunk follows, no commands
-            return self._refuse(replies.REFUSED_CLIENT, hostname=self._terms.hostname)
+                return self._close(self._turned_away)  # a chunk follows, no commands
+            return self._refuse(self._turned_away, hostname=self._terms.hostname)
         if command is None:
             return self._refuse(self._why_not(verb))
         try:

@@ -19,7 +19,8 @@ class Terms:
     """
     `message_size` and `text_line` are octets, all others are counts, as in `mta.policy.limits.ServerLimits`.
 
-    `lmtp` where the listener speaks LMTP (RFC 2033), `etrn` where ETRN is offered. `greeting`, `helo`, `ehlo` and
+    `lmtp` where the listener speaks LMTP (RFC 2033), `etrn` where ETRN is offered, `closed` where it takes no mail from
+    anybody (RFC 7504 3). `greeting`, `helo`, `ehlo` and
     `ehlo_trusted`, of clients that may relay, are replies ready for the wire.
     """
 
@@ -35,6 +36,7 @@ class Terms:
     junk_commands: int
     lmtp: bool = False
     etrn: bool = False
+    closed: bool = False
     greeting: bytes = field(init=False)
     helo: bytes = field(init=False)
     ehlo: bytes = field(init=False)
@@ -42,6 +44,8 @@ class Terms:
 
     def __post_init__(self) -> None:
         greeting = replies.GREETING_LMTP if self.lmtp else replies.GREETING
+        if self.closed:
+            greeting = replies.CLOSED_GREETING
         object.__setattr__(self, "greeting", greeting.fill(hostname=self.hostname).encode())
         object.__setattr__(self, "helo", replies.HELLO.fill(hostname=self.hostname).encode())
         object.__setattr__(self, "ehlo", self._hello(self.messages_per_session, expands=False))

@@ -140,11 +140,12 @@ BAD: dict[str, list[str]] = {
     "[[listener]]\nname = 'a b'\nendpoint = '25'\nrole = 'sumbission'": [
         '7: listener 2: name: "a b" is not a name; use up to 64 letters, digits, ".", "_" and "-"',
         '8: listener 2: endpoint: "25" is not an endpoint; write it as "tcp:25" or "tcp:2525:interface=127.0.0.1"',
-        '9: listener 2: role: "sumbission" is not a role; mx, relay, submission, lmtp are; did you mean "submission"?',
+        '9: listener 2: role: "sumbission" is not a role; mx, relay, submission, lmtp, closed are;'
+        ' did you mean "submission"?',
     ],
     "[[listener]]\nname = 'b'\nendpoint = 'tcp:smtp'\nrole = 'realy'": [
         '8: listener 2: endpoint: "tcp:smtp" has no port from 0 to 65535 behind "tcp:"',
-        '9: listener 2: role: "realy" is not a role; mx, relay, submission, lmtp are; did you mean "relay"?',
+        '9: listener 2: role: "realy" is not a role; mx, relay, submission, lmtp, closed are; did you mean "relay"?',
     ],
     "[[listener]]\nname = 'b'\nendpoint = 'tcp:25:interface=::1'\nrole = 'relay'": [
         '8: listener 2: endpoint: "tcp:25:interface=::1": "" is not NAME=VALUE; the colons of an IPv6 address need a'
