@@ -42,7 +42,7 @@ class QueuedRecipient:
     """
     A recipient that is due: how often it was tried, and when it is due in seconds since 1970.
 
-    `notify` and `orcpt` as in `mta.envelope.Recipient`; `delay_told`: its sender has had a notice of the delay;
+    `notify`, `orcpt`, `named` as in `mta.envelope.Recipient`; `delay_told`: its sender has had a notice of the delay;
     `last_reply`: why it is still here, as people read it in the queue.
     """
 
@@ -53,11 +53,12 @@ class QueuedRecipient:
     orcpt: str = ""
     delay_told: bool = False
     last_reply: str = ""
+    named: str = ""
 
     @property
     def recipient(self) -> Recipient:
         """As its sender named it."""
-        return Recipient(self.address, self.notify, self.orcpt)
+        return Recipient(self.address, self.notify, self.orcpt, self.named)
 
 
 @dataclass(slots=True)

@@ -43,12 +43,14 @@ class Recipient:
     A forward-path as accepted, with what RFC 3461 lets its sender say of it.
 
     `notify` None is "not said": reports on failure, and on delay as we see fit. `orcpt` is the original recipient as
-    "type;address", decoded, "" where not said.
+    "type;address", decoded, "" where not said. `named` is what RCPT named where `address` stands in its place (for an
+    alias, or a user who moved), else "".
     """
 
     address: Address
     notify: frozenset[Notify] | None = None
     orcpt: str = ""
+    named: str = ""
 
     def wants(self, when: Notify) -> bool:
         """Whether its sender wants a report then (RFC 3461 4.1: without NOTIFY, failure and maybe delay)."""

@@ -102,7 +102,7 @@ def _message_fields(reporting_mta: str, message: ReportedMessage, utf8: bool) ->
 def _recipient_fields(message: ReportedMessage, reported: ReportedRecipient, utf8: bool) -> Fields:
     fields = []
     kind, semicolon, original = reported.recipient.orcpt.partition(";")
-    if semicolon:
+    if semicolon:  # RFC 3461 6.3 (d): only where the sender gave ORCPT
         is_embedded = kind == "utf-8" and not utf8
         fields.append(("Original-Recipient", f"{kind}; {xtext.encode_utf8(original) if is_embedded else original}"))
     fields += [

@@ -83,7 +83,7 @@ def _paragraphs(
 
 def _recipient(reported: ReportedRecipient) -> str:
     """The address, with the one that the sender wrote where it is another, and indented what is known of it."""
-    _kind, _semicolon, original = reported.recipient.orcpt.partition(";")
+    original = reported.recipient.orcpt.partition(";")[2] or reported.recipient.named
     other = f" ({original})" if original and original != str(reported.address) else ""
     head = one_line(f"<{reported.address}>{other}")
     words = one_line(_words(reported))

@@ -63,9 +63,10 @@ def _what_is_reported(recipient: Recipient) -> str:
     if recipient.notify:
         words = " NOTIFY=" + ",".join(when.value for when in _NOTIFY_ORDER if when in recipient.notify)
     original = recipient.orcpt
-    if not original and words:
-        # RFC 3461 5.2.1 (d): who comes after us may rewrite the address; the report shall name the one that was used.
-        original = f"{_UTF8_TYPE if recipient.address.needs_utf8 else 'rfc822'};{recipient.address}"
+    if not original and (words or recipient.named):
+        # RFC 3461 5.2.1 (d): who comes after us may rewrite the address; the report shall name the one we were told.
+        named = recipient.named or str(recipient.address)
+        original = f"{'rfc822' if named.isascii() else _UTF8_TYPE};{named}"
     if original:
         kind, _, address = original.partition(";")
         value = f"{kind};{(xtext.encode_utf8 if kind.lower() == _UTF8_TYPE else xtext.encode)(address)}"

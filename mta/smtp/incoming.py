@@ -112,13 +112,12 @@ class Incoming:
         if not instead:
             self._recipients[rcpt.recipient] = Recipient(rcpt.recipient, rcpt.notify, rcpt.orcpt)
             return
-        orcpt = rcpt.orcpt or f"{'utf-8' if rcpt.recipient.needs_utf8 else 'rfc822'};{rcpt.recipient}"
         notify = rcpt.notify
         if expanded and notify is not None and Notify.SUCCESS in notify:
-            self._expanded[rcpt.recipient] = Recipient(rcpt.recipient, notify, orcpt)
+            self._expanded[rcpt.recipient] = Recipient(rcpt.recipient, notify, rcpt.orcpt)
             notify = notify - {Notify.SUCCESS} or _NEVER
         for address in instead:
-            self._recipients.setdefault(address, Recipient(address, notify, orcpt))
+            self._recipients.setdefault(address, Recipient(address, notify, rcpt.orcpt, str(rcpt.recipient)))
 
     def add_again(self) -> None:
         """A recipient was named that is there already."""

@@ -117,7 +117,7 @@ class Receiving:
             size,
             envelope.body,
             [
-                QueuedRecipient(recipient.address, 0, now, recipient.notify, recipient.orcpt)
+                QueuedRecipient(recipient.address, 0, now, recipient.notify, recipient.orcpt, named=recipient.named)
                 for recipient in envelope.recipients
             ],
             content if size <= SMALL else None,

@@ -83,15 +83,15 @@ def _message_details(envelope: Envelope) -> str | None:
 
 
 def _recipient_details(recipient: Recipient) -> str | None:
-    """What RCPT said beside the path, as JSON; None where it said nothing."""
-    if recipient.notify is None and not recipient.orcpt:
+    """What RCPT said beside the path, or the path where another stands for it, as JSON; None where there is nothing."""
+    if recipient.notify is None and not recipient.orcpt and not recipient.named:
         return None
     return _storable(_encode(_said(recipient)))
 
 
 def _said(recipient: Recipient) -> dict[str, Any]:
     notify = None if recipient.notify is None else sorted(when.value for when in recipient.notify)
-    return {"notify": notify, "orcpt": recipient.orcpt}
+    return {"notify": notify, "orcpt": recipient.orcpt, "named": recipient.named}
 
 
 def _notify(details: dict[str, Any]) -> frozenset[Notify] | None:
@@ -223,6 +223,7 @@ def _queued_recipient(address: str, attempts: int, due: float, last_reply: str, 
         said = _details(details)
         recipient.notify = _notify(said)
         recipient.orcpt = str(said.get("orcpt") or "")
+        recipient.named = str(said.get("named") or "")
         recipient.delay_told = bool(said.get("delay_told"))
     return recipient
 

@@ -105,9 +105,10 @@ class SpoolContract:
         spool = self.open()
         josé = Recipient(parse_address("josé@example.net", utf8=True), frozenset(Notify), "utf-8;José ☎@example.net")
         never = Recipient(CAROL, frozenset((Notify.NEVER,)))
+        bob = Recipient(BOB, named="postmaster@example.net")
         sent = Envelope(
             parse_address("ålice@example.org", utf8=True),
-            (josé, never, Recipient(BOB)),
+            (josé, never, bob),
             Body.BINARY_MIME,
             True,
             Ret.HDRS,
@@ -123,7 +124,7 @@ class SpoolContract:
                 (sent.sender, sent.body, sent.utf8, sent.ret, sent.envid),
                 (envelope.sender, envelope.body, envelope.utf8, envelope.ret, envelope.envid),
             )
-            self.assertEqual({josé, never, Recipient(BOB)}, set(envelope.recipients))
+            self.assertEqual({josé, never, bob}, set(envelope.recipients))
         self.assertEqual(2, len(entries))
 
     def test_delay_is_told_once(self: Any) -> None:

@@ -14,7 +14,8 @@ A file holds, one a line:
     S*: 250               the server's next reply, of any number of lines, has this code
     @closed               the server closes the connection
     @stored 2             so many messages were stored by now
-    @envelope WORDS       a word of the last one stored: sender, recipient, notify, orcpt, envid, ret, body, protocol
+    @envelope WORDS       a word of the last one stored: sender, recipient, named, notify, orcpt, expanded, envid, ret,
+                          body, protocol, content
 """
 
 from __future__ import annotations

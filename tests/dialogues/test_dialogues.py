@@ -70,7 +70,7 @@ def stored(site: Site) -> list[str]:
         words += [f"ret {entry.ret.value if entry.ret else ''}", f"protocol {origin.protocol}", f"utf8 {entry.utf8}"]
         for to in entry.recipients:
             notify = ",".join(sorted(item.value for item in to.notify or ()))
-            words += [f"recipient {to.address}", f"notify {notify}", f"orcpt {to.orcpt}"]
+            words += [f"recipient {to.address}", f"notify {notify}", f"orcpt {to.orcpt}", f"named {to.named}"]
         words += [f"expanded {to.address}" for to in entry.expanded]
         words += [f"content {line.decode('utf-8', 'replace')}" for line in (entry.content or b"").split(b"\r\n")]
         found.append("\n".join(words))

@@ -256,6 +256,18 @@ class StatusTests(SynchronousTestCase):
         # RFC 3461 9.2: as it was received, so each line of it stands on its own.
         self.assertIn(b"smtp; 550-5.1.1 No such user\r\n    550 5.1.1 Look elsewhere\r\n", report())
 
+    def test_original_recipient(self) -> None:
+        """RFC 3461 6.3 (d): Original-Recipient is ORCPT, and not there without one; people read of an alias anyway."""
+        member = Recipient(BOB, named="team@b.test")
+        for recipient, field, words in (
+            (Recipient(BOB), None, "<bob@b.test>\r\n"),
+            (member, None, "<bob@b.test> (team@b.test)\r\n"),
+            (replace(member, orcpt="rfc822;old@b.test"), "rfc822; old@b.test", "<bob@b.test> (old@b.test)\r\n"),
+        ):
+            wire = report(ReportedRecipient(recipient, Action.FAILED, REFUSED, 1_700_000_060.0))
+            self.assertEqual(field, status(wire)[1]["Original-Recipient"])
+            self.assertIn(words, parts(wire)[0].get_content())
+
     def test_expired(self) -> None:
         """RFC 3463 3.5: 4.4.7 where the last deferral has no code of its own; no words of ours pass for SMTP."""
         group = status(report(failed(BOB, EXPIRED, 1.0)))[1]

@@ -67,7 +67,10 @@ class FakeReceiving:
             envelope.sender,
             len(self.data),
             envelope.body,
-            [QueuedRecipient(to.address, notify=to.notify, orcpt=to.orcpt) for to in envelope.recipients],
+            [
+                QueuedRecipient(to.address, notify=to.notify, orcpt=to.orcpt, named=to.named)
+                for to in envelope.recipients
+            ],
             self.data,
             envelope.utf8,
             envelope.ret,

@@ -122,6 +122,16 @@ class ReportTests(SynchronousTestCase):
         ):
             self.assertTrue(commands(greeted(BOTH).begin((recipient,)))[1].endswith(f" NOTIFY=FAILURE ORCPT={orcpt}"))
 
+    def test_alias(self) -> None:
+        """Who was named by an alias is relayed with that as ORCPT, where the client gave none (RFC 3461 5.2.1 (d))."""
+        wanted = frozenset((Notify.FAILURE,))
+        for recipient, words in (
+            (Recipient(ONE, None, named="boss@to.test"), "ORCPT=rfc822;boss@to.test"),
+            (Recipient(ONE, wanted, named="böss@to.test"), r"NOTIFY=FAILURE ORCPT=utf-8;b\x{F6}ss@to.test"),
+            (Recipient(ONE, wanted, "rfc822;old@to.test", "boss@to.test"), "NOTIFY=FAILURE ORCPT=rfc822;old@to.test"),
+        ):
+            self.assertEqual(f"RCPT TO:<one@to.test> {words}", commands(greeted(BOTH).begin((recipient,)))[1])
+
     def test_too_long(self) -> None:
         """An original recipient that grows beyond the limit is left out: it is no reason to lose the mail."""
         recipient = Recipient(ONE, frozenset((Notify.FAILURE,)), "utf-8;" + "ö" * 100 + "@x.test")
