@@ -50,6 +50,9 @@ def _converted(entity: bytes, default_type: str, depth: int) -> bytes:
     if not header.isascii():
         raise ConversionError("a header has octets that are not ASCII")  # RFC 6531 is about these, RFC 6152 is not
     body = entity[len(header) :]
+    # Where no blank line ends the header, the first line of the body has to be kept from becoming a field: "\xe9:" is
+    # none, and "=E9:" would be one.
+    blank = b"" if not body or body.startswith((b"\r\n", b"\n")) else b"\r\n"
     told_type = field(header, b"content-type")
     kind = (told_type or default_type).partition(";")[0].strip().lower()
     encoding = (field(header, b"content-transfer-encoding") or "7bit").partition(";")[0].strip().lower()
@@ -57,15 +60,14 @@ def _converted(entity: bytes, default_type: str, depth: int) -> bytes:
         raise ConversionError(f"a part is {encoding!a} by its header and has octets that are not ASCII")
     if kind.startswith("multipart/"):
         inner = "message/rfc822" if kind == "multipart/digest" else "text/plain"  # RFC 2046 5.1.5
-        return _relabelled(header, b"7bit") + _converted_parts(body, _boundary(told_type or ""), inner, depth)
+        return _relabelled(header, b"7bit") + blank + _converted_parts(body, _boundary(told_type or ""), inner, depth)
     if kind in _MESSAGES:
-        blank = b"\r\n" if body.startswith(b"\r\n") else b""
-        return _relabelled(header, b"7bit") + blank + _converted(body[len(blank) :], "text/plain", depth + 1)
+        return _relabelled(header, b"7bit") + b"\r\n" + _converted(body.removeprefix(b"\r\n"), "text/plain", depth + 1)
     if kind in _IN_SEVEN_BITS_ONLY:
         raise ConversionError(f"a part is {kind} and has octets that are not ASCII")  # RFC 2046 5.2.2
     if depth == 0 and field(header, b"mime-version") is None:
         header += _UNTYPED if told_type is None else b"MIME-Version: 1.0\r\n"
-    return _relabelled(header, b"quoted-printable") + _encoded(body)
+    return _relabelled(header, b"quoted-printable") + blank + _encoded(body)
 
 
 def _boundary(content_type: str) -> bytes:
