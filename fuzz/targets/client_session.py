@@ -9,11 +9,12 @@ says is lines that end in CRLF, and the same command once.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from fuzz.input import STRETCHED, options, text
 from mta.address import Address, parse_address
 from mta.envelope import Body, Envelope, Notify, Recipient, Ret
-from mta.outcome import Delivered, Failure
+from mta.outcome import Delivered, Failure, Outcome
 from mta.smtp.client import ClientSession
 from mta.smtp.client_events import Ended, Ready, SendContent, TransactionDone
 from mta.smtp.reply_parser import MAX_LINE
@@ -68,6 +69,7 @@ class _Shell:
         self.transaction = Transaction(Envelope(SENDER, people, body, False, Ret.FULL, "id"), len(CONTENT))
         self.said = b""  # by the server
         self.transactions = 0
+        self.outcomes: Mapping[Address, Outcome] = {}  # of the last one
         self.open = False
         self.ended = 0
         self.content_ended = False
@@ -91,8 +93,11 @@ class _Shell:
                 case TransactionDone(outcomes, undecided, left):
                     self._judge(outcomes, undecided, left)
                     ready = True
-                case Ended():
+                case Ended(why):
                     self.ended += 1
+                    # Out of step: nothing that the server seemed to say of this message is believed.
+                    if "is out of step" in why.reason and any(outcome is why for outcome in self.outcomes.values()):
+                        assert all(outcome is why for outcome in self.outcomes.values()), self.outcomes
         self._look_at(self.session.take_output())
         assert self.ended <= 1
         assert self.session.has_ended == bool(self.ended)
@@ -111,10 +116,12 @@ class _Shell:
         else:
             self.session.quit()
 
-    def _judge(self, outcomes: object, undecided: tuple[Address, ...], left: tuple[Address, ...]) -> None:
+    def _judge(
+        self, outcomes: Mapping[Address, Outcome], undecided: tuple[Address, ...], left: tuple[Address, ...]
+    ) -> None:
         assert self.open
         self.open = False
-        assert isinstance(outcomes, dict)
+        self.outcomes = outcomes
         wanted = {recipient.address for recipient in self.transaction.envelope.recipients}
         assert set(outcomes) == wanted, outcomes
         assert wanted.issuperset((*undecided, *left))

@@ -30,9 +30,11 @@ WORDS = (
 
 def _completed(pieces: list[bytes]) -> bytes:
     completion = Completion(sender=SENDER, full_name="A B", hostname="mx.test", identity="ID", at=1.7e9)
-    out = b""
+    out, given = b"", b""
     for piece in pieces:
         out += completion.feed(piece)
+        given += piece
+        assert not (completion._held and b"\r\n\r\n" in given), "held though the header is over"
         assert len(completion._held) <= MAX_HEADER + len(piece)
     return out + completion.finish()
 

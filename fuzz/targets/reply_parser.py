@@ -49,9 +49,12 @@ def target(data: bytes) -> None:
     replies, error = _parsed([said])
     assert error.isascii()
     assert error.isprintable()
+    lines = iter(said.split(b"\n"))
     for reply in replies:
+        starts = [next(lines)[:4] for _ in reply.lines]
+        assert {start[:3] for start in starts} == {b"%d" % reply.code}, (reply, starts)
+        assert [start[3:] == b"-" for start in starts] == [True] * (len(starts) - 1) + [False], (reply, starts)
         assert 200 <= reply.code <= 599, reply
-        assert str(reply.code).encode() in said
         assert all(line.isprintable() for line in reply.lines), reply
         assert reply.enhanced is None or reply.enhanced[0] == str(reply.code)[0], reply
         again, trouble = _parsed([reply.encode()])
