@@ -21,11 +21,11 @@ from fuzz.finding import CORPUS, keep
 
 # Octets of an input. Long texts come from short ones (`fuzz.input.text`); longer inputs only make the search slow.
 LONGEST = 2048
-# MiB and seconds: a target that needs more has found something. The budget of `fuzz.finding` should strike first.
+# MiB, and seconds of the clock: the budget of `fuzz.finding` strikes long before, however busy the machine is.
 MEMORY = 1024
-TIMEOUT = 20
+TIMEOUT = 120
 # Seconds for importing and for the corpus, on top of those asked for.
-START = 120
+START = 300
 
 _STATUS = re.compile(r"^#(\d+)\t.*?cov: (\d+) ft: (\d+) corp: (\d+)/", re.MULTILINE)
 _EXECUTED = re.compile(r"^(?:stat::number_of_executed_units: +|#)(\d+)", re.MULTILINE)
