@@ -8,6 +8,7 @@ the resolver and chance, and start what they get.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,20 @@ class Assembly:
     servers: tuple[tuple[Listener, ServerFactory], ...]
 
 
+def schedule(config: Config) -> Schedule:
+    """When mail is tried again, as configured."""
+    queue = config.queue
+    return Schedule(queue.retry, queue.jitter, queue.lifetime, queue.bounce_lifetime, queue.delay_notice)
+
+
+def doubt_retry(config: Config, rng: random.Random) -> Callable[[int], float] | None:
+    """Seconds until what is found in doubt at a start is tried again after so many attempts; None: it is held."""
+    if config.client.in_doubt == "hold":
+        return None
+    found = schedule(config)
+    return lambda attempts: found.next_try(0.0, attempts, math.inf, rng)
+
+
 def assemble(config: Config, around: Surroundings) -> Assembly:
     """The whole MTA of a configuration. Raises `mta.message.templates.TemplateError` for an operator's bad text."""
     agent = _agent(config, around)
@@ -112,7 +127,7 @@ def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> Queue
         agent=agent,
         router=Router(config.rules(), config.local.domains, config.local.maildir, config.hostname),
         destinations=Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,)),
-        schedule=Schedule(queue.retry, queue.jitter, queue.lifetime, queue.bounce_lifetime, queue.delay_notice),
+        schedule=schedule(config),
         site_limits=SiteLimits(
             initial=queue.site_connections_initial,
             maximum=queue.site_connections,
@@ -138,6 +153,7 @@ def _queue(config: Config, around: Surroundings, agent: IDeliveryAgent) -> Queue
         ids=around.ids,
         clock=around.reactor,
         rng=around.rng,
+        hold_doubt=config.client.in_doubt == "hold",
     )
 
 

@@ -67,6 +67,7 @@ class _Shell:
         body = (Body.SEVEN_BIT, Body.EIGHT_BIT_MIME, Body.BINARY_MIME, Body.SEVEN_BIT)[chosen >> 2 & 3]
         people = RECIPIENTS[: 1 + (chosen >> 4) % 3]
         self.transaction = Transaction(Envelope(SENDER, people, body, False, Ret.FULL, "id"), len(CONTENT))
+        self.marked_early = bool(chosen & 64)  # whether the mark is there before the content is read
         self.said = b""  # by the server
         self.transactions = 0
         self.outcomes: Mapping[Address, Outcome] = {}  # of the last one
@@ -87,8 +88,12 @@ class _Shell:
                     ready = True
                 case SendContent():
                     self.session.send_content(CONTENT[:10])
+                    if self.marked_early:
+                        self.session.allow_end()
                     self.session.send_content(CONTENT[10:])
                     self.session.end_content()
+                    if not self.marked_early:
+                        self.session.allow_end()
                     self.content_ended = True
                 case TransactionDone(outcomes, undecided, left):
                     self._judge(outcomes, undecided, left)

@@ -92,7 +92,7 @@ def _answers(pieces: list[bytes]) -> bytes:
         message_size=1000,
         storage_room=lambda: True,
         user_name=str,
-        status=lambda: {"queued": 1},
+        status=lambda: succeed({"queued": 1}),
     )
     protocol, wire = ControlProtocol(daemon), _Wire()
     protocol.makeConnection(wire)
