@@ -5,6 +5,11 @@ VENV   ?= .venv
 CONFIG ?= etc/mta.toml
 TESTS  ?= tests
 JOBS   ?= 2
+# Of fuzzing: for each target; which of them; of the search; where inputs that reach new code are kept, if anywhere.
+SECONDS ?= 60
+TARGETS ?=
+SEED    ?= 1
+KEEP    ?= var/fuzz
 
 BIN     := $(VENV)/bin
 # compat: the plain editable install of a flat layout hides twistd's plugin outside the checkout.
@@ -12,7 +17,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 INPUTS  := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check docs bench constraints clean
+.PHONY: help run test lint types check docs bench fuzz constraints clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,7 +47,10 @@ bench: $(VENV)/.ready-run ## Measure beside Postfix (needs Debian's postfix pack
 	$(BIN)/python -m bench.relay
 	$(BIN)/python -m bench.memory
 
-constraints: $(VENV)/.ready-lint ## Pin the versions that are installed now.
+fuzz: $(VENV)/.ready-fuzz ## Look for input that breaks a property: SECONDS=60 for each target.
+	$(BIN)/python -m fuzz run --seconds $(SECONDS) --seed $(SEED) --jobs $(JOBS) $(if $(KEEP),--keep $(KEEP)) $(TARGETS)
+
+constraints: $(VENV)/.ready-lint $(VENV)/.ready-fuzz ## Pin the versions that are installed now.
 	{ sed -n '/^#/p;/^[^#]/q' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 
@@ -73,4 +81,9 @@ $(VENV)/.ready-test: $(VENV)/.ready-run
 # With the test extra: the type checker reads the tests, too.
 $(VENV)/.ready-lint: $(VENV)/.ready-test
 	$(INSTALL) -e '.[test,lint]'
+	@touch $@
+
+# With the test extra: the targets use the fakes of the suite.
+$(VENV)/.ready-fuzz: $(VENV)/.ready-test
+	$(INSTALL) -e '.[test,fuzz]'
 	@touch $@

@@ -8,6 +8,7 @@ the resolver and chance, and start what they get.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,6 +69,20 @@ class Assembly:
     queue: QueueManager
     agent: IDeliveryAgent
     servers: tuple[tuple[Listener, ServerFactory], ...]
+
+
+def schedule(config: Config) -> Schedule:
+    """When mail is tried again, as configured."""
+    queue = config.queue
+    return Schedule(queue.retry, queue.jitter, queue.lifetime, queue.bounce_lifetime, queue.delay_notice)
+
+
+def doubt_retry(config: Config, rng: random.Random) -> Callable[[int], float] | None:
+    """Seconds until what is found in doubt at a start is tried again after so many attempts; None: it is held."""
+    if config.client.in_doubt == "hold":
+        return None
+    found = schedule(config)
+    return lambda attempts: found.next_try(0.0, attempts, math.inf, rng)
 
 
 def assemble(config: Config, around: Surroundings) -> Assembly:
@@ -136,7 +151,7 @@ def _queue(
         agent=agent,
         router=router,
         destinations=destinations,
-        schedule=Schedule(queue.retry, queue.jitter, queue.lifetime, queue.bounce_lifetime, queue.delay_notice),
+        schedule=schedule(config),
         site_limits=SiteLimits(
             initial=queue.site_connections_initial,
             maximum=queue.site_connections,
@@ -162,6 +177,7 @@ def _queue(
         ids=around.ids,
         clock=around.reactor,
         rng=around.rng,
+        hold_doubt=config.client.in_doubt == "hold",
     )
 
 

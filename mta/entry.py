@@ -7,9 +7,10 @@ Never: holds large content; `content` is filled only for small messages fresh fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from mta.address import Address
 from mta.destination import Destination
@@ -17,13 +18,24 @@ from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
 from mta.events import Event
 from mta.interfaces import IContent
 
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+# Recipients, and the host that is about to get the end of the content for them.
+Mark = Callable[[Sequence[Address], str], "Deferred[None]"]
+
 
 class State(Enum):
-    """The state of a recipient in the spool; the last four are final."""
+    """
+    The state of a recipient in the spool; the last four are final.
+
+    IN_DOUBT is how a queued or held recipient is told of whose last attempt may have delivered the message.
+    """
 
     QUEUED = "queued"
     HELD = "held"
     QUARANTINED = "quarantined"
+    IN_DOUBT = "in-doubt"
     DELIVERED = "delivered"
     BOUNCED = "bounced"
     EXPIRED = "expired"
@@ -94,7 +106,9 @@ class Delivery:
     """
     One transaction for a delivery agent: a message, the recipients that share a destination, and the content.
 
-    An agent answers with one outcome for each recipient of the envelope, by address.
+    An agent answers with one outcome for each recipient of the envelope, by address. Where it hands the message to
+    somebody who may take it and not be able to say so, it calls `mark` first and waits: what fires is durable, and a
+    failure means that nothing may be sent.
     """
 
     message: int
@@ -102,6 +116,7 @@ class Delivery:
     envelope: Envelope
     content: IContent
     destination: Destination
+    mark: Mark
 
     @property
     def sender(self) -> Address | None:
@@ -119,7 +134,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The new state of one recipient; the other fields matter where it stays queued. `due` in seconds since 1970."""
+    """
+    The new state of one recipient; the other fields matter where it stays in the queue. `due` in seconds since 1970.
+
+    `in_doubt`: whether the host may have the message and has not said so; None where the attempt got no answer that
+    could end an older doubt.
+    """
 
     address: Address
     state: State
@@ -127,6 +147,7 @@ class Result:
     last_reply: str = ""
     counts: bool = True  # whether this was an attempt; waiting for a dead site is none
     delay_told: bool = False  # the report's bounce tells its sender of the delay
+    in_doubt: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ class Kind(Enum):
     ACCEPTED = "accepted"
     ROUTED = "routed"
     DEFERRED = "deferred"
+    IN_DOUBT = "in-doubt"
     DELIVERED = "delivered"
     BOUNCED = "bounced"
     EXPIRED = "expired"
@@ -49,6 +50,10 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "It will be tried again when `due`; attempt 0: nobody was asked, its site is silent or crowded (told once,"
             " however often that is so; the queue's list has the time that is due now).",
             ("attempt", "reason", "host", "phase", "reply", "code", "due", "dsn"),
+        ),
+        Kind.IN_DOUBT: (
+            "All of it was sent and no reply came: the host may have it; tried again when `due`, held without one.",
+            ("attempt", "reason", "host", "phase", "code", "due", "dsn"),
         ),
         Kind.DELIVERED: ("A next hop or a mailbox took it.", ("attempt", "host", "reply", "delay")),
         Kind.BOUNCED: (

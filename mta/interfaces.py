@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -90,6 +90,12 @@ class ISpool(Interface):
 
     def next_due() -> Deferred[float | None]:
         """The time (seconds since 1970) the next unclaimed message is due, or None."""
+
+    def mark(message: int, addresses: Sequence[Address], host: str) -> Deferred[None]:
+        """Note that `host` may have the whole message for these recipients from now on.
+
+        The next record of each takes the mark away. What is found marked when claims are taken over is in doubt.
+        """
 
     def record(report: Report) -> Deferred[float | None]:
         """Write a `Report`; a message whose recipients are all finished is removed, its events stay.

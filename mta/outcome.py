@@ -8,10 +8,13 @@ Fails: never. Anything unknown, our own faults included, is a deferral: a bounce
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from mta.reply import Reply
+
+# RFC 1047: what nobody can know when a connection ends between the final dot and its reply.
+DOUBT = "; in doubt: the message may have been delivered"
 
 
 class Phase(Enum):
@@ -60,7 +63,11 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """Not now. `reason` is a sentence for people; `reply` is the peer's reply, where one is the cause."""
+    """
+    Not now. `reason` is a sentence for people; `reply` is the peer's reply, where one is the cause.
+
+    `in_doubt`: the peer may have taken the message, for the end of it was sent and no reply came (RFC 1047).
+    """
 
     reason: str
     phase: Phase
@@ -68,6 +75,15 @@ class Deferral:
     host: str | None = None
     reply: Reply | None = None
     enhanced: str = "4.0.0"
+    in_doubt: bool = False
+
+    def doubted(self) -> Deferral:
+        """The same of somebody who may have taken the message."""
+        return replace(self, reason=f"{self.reason}{DOUBT}", in_doubt=True)
+
+    def undoubted(self) -> Deferral:
+        """The same of somebody who can't have taken it."""
+        return replace(self, reason=self.reason.removesuffix(DOUBT), in_doubt=False)
 
 
 @dataclass(frozen=True, slots=True)

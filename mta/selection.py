@@ -20,7 +20,7 @@ class Selection:
     All conditions that are given must hold. None everywhere selects the whole queue.
 
     `messages` are queue ids; `sender`, `recipient` are addresses, ``*`` in them stands for any text, "" as sender is
-    the null reverse-path; `domain` is a recipient's domain; `state` one of queued, held, quarantined.
+    the null reverse-path; `domain` is a recipient's domain; `state` one of queued, held, quarantined, in-doubt.
     """
 
     messages: tuple[int, ...] | None = None

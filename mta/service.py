@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 
 from mta.admin.control import ControlFactory, Daemon
 from mta.admin.listening import ControlSocketError, listen
-from mta.assembly import Assembly, Surroundings, assemble
+from mta.assembly import Assembly, Surroundings, assemble, doubt_retry
 from mta.config.schema import Config
 from mta.dns.cache import Cache
 from mta.dns.resolver import Resolver
@@ -121,14 +121,19 @@ class MtaService(Service):
         except OSError as error:
             raise StartError(f"{self._log_path}: cannot write the log: {error.strerror}", os.EX_CANTCREAT) from error
         mail_log = MailLog(self._log_file.write, config.log.format)
+        rng = random.Random()
         try:
             spool = open_spool(
-                config.state_dir, reactor, pid=os.getpid(), now=reactor.seconds(), journal=mail_log.event
+                config.state_dir,
+                reactor,
+                pid=os.getpid(),
+                now=reactor.seconds(),
+                journal=mail_log.event,
+                retry_in=doubt_retry(config, rng),
             )
         except SpoolError as error:
             raise StartError(str(error), os.EX_DATAERR) from error
         self._spool = spool
-        rng = random.Random()
         self._resolver = Resolver(
             reactor=reactor,
             servers=config.dns.servers or system_servers(),
@@ -206,7 +211,7 @@ class MtaService(Service):
             message_size=config.limits.message_size,
             storage_room=around.room,
             user_name=_user_name,
-            status=lambda: self._status(assembly),
+            status=lambda: around.run_in_thread(answering.count_in_doubt, path).addCallback(self._status, assembly),
         )
         try:
             port = listen(self._reactor, config.control_path, config.control.mode, ControlFactory(daemon))
@@ -214,12 +219,13 @@ class MtaService(Service):
             raise StartError(str(error), os.EX_UNAVAILABLE) from error
         self._ports.append(port)
 
-    def _status(self, assembly: Assembly) -> dict[str, object]:
+    def _status(self, in_doubt: int, assembly: Assembly) -> dict[str, object]:
         return {
             "pid": os.getpid(),
             "hostname": self._config.hostname,
             "active": assembly.queue.active,
             "deliveries": assembly.queue.running,
+            "in_doubt": in_doubt,
             "sessions": sum(factory.sessions for _listener, factory in assembly.servers),
         }
 

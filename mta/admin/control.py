@@ -68,7 +68,7 @@ class Daemon:
     message_size: int
     storage_room: Callable[[], bool]
     user_name: Callable[[int], str]
-    status: Callable[[], Row]
+    status: Callable[[], Deferred[Row]]
 
 
 class ControlProtocol(LineReceiver):
@@ -163,7 +163,7 @@ class ControlProtocol(LineReceiver):
                 await self._rows([{"id": spell(message), "recipient": recipient} for message, recipient in part])
             self._end({"ok": True, "changed": len(pairs)})
         elif command == "status":
-            self._end({**daemon.status(), "ok": True})
+            self._end({**await daemon.status(), "ok": True})
         else:
             raise RequestError(f"unknown command {command!r}")
 

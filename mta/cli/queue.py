@@ -22,7 +22,7 @@ from mta.cli.failure import CommandError
 Filters = dict[str, Any]
 
 _HEADINGS = ("ID", "ARRIVED", ">SIZE", "STATE", ">TRIES", "DUE", "SENDER", "RECIPIENT", "LAST REPLY")
-_STATES = ("queued", "held", "quarantined")
+_STATES = ("queued", "held", "quarantined", "in-doubt")
 
 
 @click.group()
@@ -132,7 +132,7 @@ def _listed(row: Row) -> tuple[str, ...]:
         columns.size(cast("int", row["size"])),
         str(row["state"]),
         str(row["attempts"]),
-        columns.time(cast("float", row["due"])) if row["state"] == "queued" else "-",
+        columns.time(cast("float", row["due"])) if row["due"] is not None else "-",
         str(row["sender"]) or "<>",
         str(row["recipient"]),
         str(row["last_reply"]) or "-",

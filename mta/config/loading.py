@@ -76,7 +76,9 @@ def _syntax_problem(text: str, source: str, message: str) -> str:
     if found := _TOML_PLACE.search(message):
         reason, place = message[: found.start()], f":{found[1]}"
     elif message.endswith(_TOML_END):
-        reason, place = f"{message.removesuffix(_TOML_END)} at the end of the file", f":{len(text.splitlines()) or 1}"
+        # Not splitlines(): TOML and editors have no line end but LF and CRLF.
+        last_line = text.removesuffix("\n").count("\n") + 1
+        reason, place = f"{message.removesuffix(_TOML_END)} at the end of the file", f":{last_line}"
     return f"{source}{place}: {reason[0].lower()}{reason[1:]}"
 
 

@@ -235,6 +235,13 @@ class Client(Table):
         unit='"any", "ipv4", "ipv6"',
         source="Postfix smtp_address_preference",
     )
+    in_doubt: Literal["retry", "hold"] = option(
+        "retry",
+        'What is done with a message that was sent to its end and never answered: "retry" it by the usual schedule,'
+        ' which may deliver it twice, or "hold" it for an operator, who may ask the other side.',
+        unit='"retry", "hold"',
+        source="RFC 1047: a sender can't know, and sends again",
+    )
     timeouts: Timeouts = option({})
 
 

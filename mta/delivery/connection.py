@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -20,7 +20,9 @@ from twisted.internet.interfaces import IAddress, IConnector, IDelayedCall, IRea
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from mta.address import Address
 from mta.delivery.content import ContentProducer
+from mta.entry import Mark
 from mta.interfaces import IContent
 from mta.outcome import Deferral, Phase, Scope, judge_exception
 from mta.smtp.capabilities import Capabilities
@@ -65,6 +67,7 @@ class ClientConnection(Protocol):
         self._freed = freed
         self._gone = gone
         self._content: IContent | None = None
+        self._mark: Mark | None = None
         self._producer: ContentProducer | None = None
         self._done: Deferred[TransactionDone] | None = None
         self._timer: IDelayedCall | None = None
@@ -85,9 +88,9 @@ class ClientConnection(Protocol):
         """What the server offered."""
         return self._session.capabilities
 
-    def transact(self, transaction: Transaction, content: IContent) -> Deferred[TransactionDone]:
+    def transact(self, transaction: Transaction, content: IContent, mark: Mark) -> Deferred[TransactionDone]:
         """
-        Send one message. The connection must be ready.
+        Send one message. The connection must be ready. The end of the content waits for `mark`.
 
         Fires when the connection is ready again or closes, so that whoever counts transactions counts connections.
         """
@@ -95,6 +98,7 @@ class ClientConnection(Protocol):
         self._session.begin(transaction)
         self.transactions += 1
         self._content = content
+        self._mark = mark
         self._done = done
         self._go_on()
         return done
@@ -149,7 +153,7 @@ class ClientConnection(Protocol):
         ended: Ended | None = None
         while (event := self._session.next_event()) is not None:
             if isinstance(event, SendContent):
-                self._send_content()
+                self._send_content(event.recipients)
             elif isinstance(event, TransactionDone):
                 done = event
             elif isinstance(event, Ready):
@@ -160,7 +164,7 @@ class ClientConnection(Protocol):
         if not self._session.wants_content:
             self._stop_content()
         if done is not None:
-            self._content = None
+            self._content = self._mark = None
         if ended is not None:
             self.transport.loseConnection()
         self._tell(ready, done, ended)
@@ -184,16 +188,33 @@ class ClientConnection(Protocol):
         self._watch()
         return bool(output)
 
-    def _send_content(self) -> None:
-        assert self._content is not None  # the session asks for it within `transact` only
-        whole = self._content.whole()
-        if whole is None:
-            self._producer = ContentProducer(self._content, self._send_piece, self._content_ended, self._content_failed)
+    def _send_content(self, recipients: Sequence[Address]) -> None:
+        content, mark = self._content, self._mark
+        # The session asks for it within `transact` only.
+        assert content is not None
+        assert mark is not None
+        marked = mark(recipients, self.host)
+        number = self.transactions
+        marked.addCallbacks(self._marked, self._mark_failed, (number,), errbackArgs=(number,))
+        if self._content is not None and content.whole() is None:
+            # What is large goes on its way meanwhile, and its end alone waits.
+            self._producer = ContentProducer(content, self._send_piece, self._content_ended, self._content_failed)
             self.transport.registerProducer(self._producer, False)
-        else:
+
+    def _marked(self, _done: None, number: int) -> None:
+        if number != self.transactions or self._content is None:
+            return  # the server did not wait
+        self._session.allow_end()
+        whole = self._content.whole()
+        if whole is not None:
             # With the final dot in the same write: a small one behind it would wait for a delayed ACK.
             self._session.send_content(whole)
             self._session.end_content()
+        self._flush()
+
+    def _mark_failed(self, fault: Failure, number: int) -> None:
+        if number == self.transactions and self._content is not None:
+            self._give_up(f"cannot note in the queue that the message is being sent: {fault.getErrorMessage()}")
 
     def _send_piece(self, data: bytes) -> None:
         self._session.send_content(data)
@@ -207,7 +228,10 @@ class ClientConnection(Protocol):
 
     def _content_failed(self, fault: Failure) -> None:
         self._stop_content()
-        reason = f"cannot read the message: {fault.getErrorMessage()}"
+        self._give_up(f"cannot read the message: {fault.getErrorMessage()}")
+
+    def _give_up(self, reason: str) -> None:
+        """Close without the end of the content, for a reason of our own."""
         self._session.fail(Deferral(reason, Phase.CONTENT, Scope.OURSELVES, enhanced="4.3.0"))
         self._go_on()
 

@@ -195,7 +195,8 @@ class RemoteAgent:
             why = f"{connection.host} closed the connection"
             attempt.hindered(Deferral(why, Phase.MAIL, Scope.MESSAGE, connection.host, enhanced="4.4.2"))
             return None
-        return await connection.transact(Transaction(message.envelope, message.content.size), message.content)
+        transaction = Transaction(message.envelope, message.content.size)
+        return await connection.transact(transaction, message.content, delivery.mark)
 
     def _give_back(self, connection: ClientConnection) -> None:
         if connection.is_ready:

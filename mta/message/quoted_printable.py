@@ -64,6 +64,9 @@ def _converted(entity: bytes, default_type: str, depth: int, binary: bool) -> by
     if not _is_fit(header, binary):
         raise ConversionError("a header has a NUL, a bare CR or LF, or a line that is too long")
     body = entity[len(header) :]
+    # Where no blank line ends the header, the first line of the body has to be kept from becoming a field: "\xe9:" is
+    # none, and "=E9:" would be one.
+    blank = b"" if not body or body.startswith((b"\r\n", b"\n")) else b"\r\n"
     told_type = field(header, b"content-type")
     kind = (told_type or default_type).partition(";")[0].strip().lower()
     encoding = (field(header, b"content-transfer-encoding") or "7bit").partition(";")[0].strip().lower()
@@ -74,10 +77,11 @@ def _converted(entity: bytes, default_type: str, depth: int, binary: bool) -> by
         raise ConversionError(f"a part is {encoding!a} by its header and has octets or lines that can't be")
     if kind.startswith("multipart/"):
         inner = "message/rfc822" if kind == "multipart/digest" else "text/plain"  # RFC 2046 5.1.5
-        return _relabelled(header, b"7bit") + _converted_parts(body, _boundary(told_type or ""), inner, depth, binary)
+        parts = _converted_parts(body, _boundary(told_type or ""), inner, depth, binary)
+        return _relabelled(header, b"7bit") + blank + parts
     if kind in _MESSAGES:
-        blank = b"\r\n" if body.startswith(b"\r\n") else b""
-        return _relabelled(header, b"7bit") + blank + _converted(body[len(blank) :], "text/plain", depth + 1, binary)
+        message = _converted(body.removeprefix(b"\r\n"), "text/plain", depth + 1, binary)
+        return _relabelled(header, b"7bit") + b"\r\n" + message
     if _is_fit(body, binary):
         return (_relabelled(header, b"7bit") if encoding == "binary" else header) + body
     if kind in _IN_SEVEN_BITS_ONLY:
@@ -85,8 +89,8 @@ def _converted(entity: bytes, default_type: str, depth: int, binary: bool) -> by
     if depth == 0 and field(header, b"mime-version") is None:
         header += _UNTYPED if told_type is None else b"MIME-Version: 1.0\r\n"
     if binary and not kind.startswith("text/"):
-        return _relabelled(header, b"base64") + _in_base64(body)
-    return _relabelled(header, b"quoted-printable") + encoded(body)
+        return _relabelled(header, b"base64") + b"\r\n" + _in_base64(body)
+    return _relabelled(header, b"quoted-printable") + blank + encoded(body)
 
 
 def _boundary(content_type: str) -> bytes:
@@ -137,9 +141,9 @@ def _relabelled(header: bytes, encoding: bytes) -> bytes:
 
 
 def _in_base64(body: bytes) -> bytes:
-    """The data behind the blank line (RFC 2045 6.8)."""
-    blank = b"\r\n" if body.startswith(b"\r\n") else b""
-    return blank + base64.encodebytes(body[len(blank) :]).rstrip(b"\n").replace(b"\n", b"\r\n")
+    """The data behind the blank line, where there is one (RFC 2045 6.8)."""
+    data = body[1:] if body.startswith(b"\n") else body.removeprefix(b"\r\n")
+    return base64.encodebytes(data).rstrip(b"\n").replace(b"\n", b"\r\n")
 
 
 def encoded(body: bytes) -> bytes:

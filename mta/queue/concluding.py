@@ -100,14 +100,32 @@ def delivered(moment: Moment, recipient: QueuedRecipient, outcome: Delivered) ->
 
 
 def deferred(
-    moment: Moment, recipient: QueuedRecipient, outcome: Deferral, due: float, dsn: str | None = None
+    moment: Moment, recipient: QueuedRecipient, outcome: Deferral, due: float | None, dsn: str | None = None
 ) -> tuple[Result, Event]:
-    """What is recorded of a deferral that is not the last one; a `dsn` is the report that told the sender of it."""
-    detail = {**_words(recipient.attempts + 1, outcome), "due": due}
+    """
+    What is recorded of a deferral that is not the last one; a `dsn` is the report that told the sender of it.
+
+    `due` None: it is held until an operator releases it.
+    """
+    detail = _words(recipient.attempts + 1, outcome)
+    if due is not None:
+        detail["due"] = due
     if dsn is not None:
         detail["dsn"] = dsn
-    event = Event(moment.message, moment.now, Kind.DEFERRED, str(recipient.address), detail)
-    return Result(recipient.address, State.QUEUED, due, outcome.reason, delay_told=dsn is not None), event
+    kind = Kind.DEFERRED
+    if outcome.in_doubt:
+        kind = Kind.IN_DOUBT
+        del detail["reply"]  # there is none: that is the doubt
+    result = Result(
+        recipient.address,
+        State.HELD if due is None else State.QUEUED,
+        moment.now if due is None else due,
+        outcome.reason,
+        delay_told=dsn is not None,
+        # A host that said nothing this time does not tell what became of the time before.
+        in_doubt=True if outcome.in_doubt else None if outcome.reply is None else False,
+    )
+    return result, Event(moment.message, moment.now, kind, str(recipient.address), detail)
 
 
 def postponed(

@@ -9,7 +9,7 @@ Fails: never for one message; what raises is deferred and, at the third time, qu
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -77,6 +77,7 @@ class QueueManager:
         ids: QueueIds,
         clock: IReactorTime,
         rng: random.Random,
+        hold_doubt: bool = False,
     ) -> None:
         self._spool = spool
         self._agent = agent
@@ -95,6 +96,7 @@ class QueueManager:
             recorded=self._recorded,
             clock=clock,
             rng=rng,
+            hold_doubt=hold_doubt,
         )
         self._actives: dict[int, Active] = {}
         self._recipients = 0
@@ -308,10 +310,15 @@ class QueueManager:
             envelope=entry.envelope(job.recipients),
             content=self._spool.content(entry),
             destination=job.destination,
+            mark=lambda addresses, host: self._mark(job, addresses, host),
         )
         attempt = maybeDeferred(self._agent.deliver, delivery).addCallback(_by_recipient, job.recipients)
         attempt.addCallbacks(self._attempt_ended, self._attempt_crashed, callbackArgs=(job,), errbackArgs=(job,))
         attempt.addErrback(lambda fault: self._log.failure("the end of an attempt", failure=fault))
+
+    def _mark(self, job: Job, addresses: Sequence[Address], host: str) -> Deferred[None]:
+        job.marked.update(addresses)
+        return self._spool.mark(job.active.entry.message, addresses, host)
 
     def _attempt_ended(self, found: list[tuple[QueuedRecipient, Outcome]], job: Job) -> None:
         self._recorder.conclude(job.active, found)
@@ -326,7 +333,11 @@ class QueueManager:
         """A bug of ours: the recipients are deferred, and the message is counted against."""
         self._recorder.note_crash(job.active, fault)
         trouble = judge_exception(fault.value or RuntimeError(), Phase.QUEUE)
-        self._recorder.conclude(job.active, [(recipient, trouble) for recipient in job.recipients])
+        outcomes: list[tuple[QueuedRecipient, Outcome]] = [
+            (recipient, trouble.doubted() if recipient.address in job.marked else trouble)
+            for recipient in job.recipients
+        ]
+        self._recorder.conclude(job.active, outcomes)
         self._turns.ended(job, Ending.OUR_FAULT)
         self._look_whether_quiet()
 

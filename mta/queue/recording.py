@@ -43,7 +43,7 @@ class Recorder:
     Records for the queue manager; `under_way` counts the reports that are not on disk yet.
 
     `recorded` is called with each that is: the message, when something of it is due (None for nothing), and whether it
-    has left the window and its claim is given back.
+    has left the window and its claim is given back. `hold_doubt`: what is in doubt waits for an operator.
     """
 
     _log = Logger()
@@ -58,6 +58,7 @@ class Recorder:
         recorded: Callable[[Active, float | None, bool], None],
         clock: IReactorTime,
         rng: random.Random,
+        hold_doubt: bool,
     ) -> None:
         self._spool = spool
         self._bouncer = bouncer
@@ -66,6 +67,7 @@ class Recorder:
         self._tell = recorded
         self._clock = clock
         self._rng = rng
+        self._hold_doubt = hold_doubt
         self.under_way = 0
 
     def conclude(self, active: Active, outcomes: Iterable[tuple[QueuedRecipient, Outcome]]) -> None:
@@ -85,6 +87,9 @@ class Recorder:
                 action = concluding.confirmed(recipient, outcome)
                 if action is not None:
                     active.good_news.append(News(recipient, action, outcome))
+            elif isinstance(outcome, Deferral) and outcome.in_doubt and self._hold_doubt:
+                # Also after its lifetime: a report that it failed could be as wrong as a second copy.
+                result, event = concluding.deferred(moment, recipient, outcome, None)
             elif concluding.is_final(outcome, moment):
                 active.bad_news.append(News(recipient, Action.FAILED, outcome))
                 continue

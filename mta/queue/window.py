@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mta.address import Address
 from mta.destination import Destination
 from mta.entry import Entry, QueuedRecipient, Result
 from mta.events import Event
@@ -66,6 +67,7 @@ class Job:
     One transaction to be; `began` is when its attempt started, in seconds since 1970.
 
     `routed` are the events that tell how its recipients came to this destination: of use once there is an attempt.
+    `marked`: for whom a host may have got the whole message.
     """
 
     active: Active
@@ -73,3 +75,4 @@ class Job:
     recipients: list[QueuedRecipient]
     began: float = 0.0
     routed: list[Event] = field(default_factory=list)
+    marked: set[Address] = field(default_factory=set)

@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, succeed
+
 from mta.address import Address, parse_address
 from mta.delivery.connecting import Connector, Server
 from mta.delivery.connection import ClientConnection
@@ -131,7 +133,7 @@ class LoadClient:
         content = WholeContent(compose(outgoing.token, outgoing.size))
         utf8 = any(each.needs_utf8 for each in (*outgoing.recipients, *filter(None, [outgoing.sender])))
         envelope = Envelope(outgoing.sender, tuple(map(Recipient, outgoing.recipients)), utf8=utf8)
-        done = connection.transact(Transaction(envelope, content.size), content)
+        done = connection.transact(Transaction(envelope, content.size), content, _unmarked)
         done.addCallback(self._done, outgoing, connection)
 
     def _done(self, done: TransactionDone, outgoing: _Outgoing, connection: ClientConnection) -> None:
@@ -169,6 +171,11 @@ class LoadClient:
     def _later(self, items: list[_Outgoing]) -> None:
         for outgoing in items:
             self._machine.callLater(self._load.patience, self._queue, outgoing)
+
+
+def _unmarked(_recipients: object, _host: str) -> Deferred[None]:
+    """A client that forgets what it has sent when it dies needs no mark."""
+    return succeed(None)
 
 
 def _ignore(_connection: ClientConnection) -> None:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
-from mta.assembly import Assembly, Surroundings, assemble
+from mta.assembly import Assembly, Surroundings, assemble, doubt_retry
 from mta.config.schema import Config
 from mta.destination import Transport
 from mta.events import Event
@@ -111,7 +111,13 @@ class Simulation:
         """Start the MTA on a machine that is new, with the disk as it was left."""
         machine = self.machine
         now = machine.seconds()
-        spool = spool_on(self._disk.database, DiskCommit(self._disk.database, machine, self._event), now)
+        spool = spool_on(
+            self._disk.database,
+            DiskCommit(self._disk.database, machine, self._event),
+            now,
+            self._event,
+            doubt_retry(self.config, self.world.rng),
+        )
         around = Surroundings(
             reactor=machine,
             spool=spool,

@@ -20,14 +20,11 @@ from mta.address import Address
 from mta.outcome import Deferral, Handover, Phase, Scope, judge_reply
 from mta.reply import Reply
 from mta.smtp.capabilities import Capabilities, capabilities_from
-from mta.smtp.client_content import Chunks, Dots, content_for
+from mta.smtp.client_content import Dots, Gated, content_for
 from mta.smtp.client_events import ClientEvent, Ended, Ready, SendContent, TransactionDone
 from mta.smtp.client_stage import COMPLETING, PHASES, WAITING, WELCOME, Stage
 from mta.smtp.reply_parser import ReplyError, ReplyParser
 from mta.smtp.transaction import Progress, Transaction
-
-# RFC 1047: what a client can't know when the connection ends between its final dot and the reply.
-_DOUBT = "; in doubt: the message may have been delivered"
 
 
 class ClientSession:
@@ -49,7 +46,7 @@ class ClientSession:
         self._lmtp = lmtp
         self._bdat = bdat
         self._parser = ReplyParser()
-        self._content: Dots | Chunks = Dots()
+        self._content = Gated(Dots())
         self._domains: set[str] = set()  # of recipients so far (RFC 9422 4.3)
         self._output: list[bytes] = []
         self._events: deque[ClientEvent] = deque()
@@ -101,7 +98,7 @@ class ClientSession:
             return
         stages = [Stage.MAIL, *(Stage.RCPT for _ in progress.asked)]
         self._content = content_for(transaction, offers, self._bdat)
-        if isinstance(self._content, Dots):
+        if self._content.is_dotted:
             stages.append(Stage.DATA)
             commands.append(b"DATA\r\n")
         if offers.pipelining:
@@ -119,10 +116,14 @@ class ClientSession:
             self._send_content(*self._content.feed(data))
 
     def end_content(self) -> None:
-        """Send the end of it. From here on the server may have the message, whatever becomes of the connection."""
+        """Send the end of it, once that is allowed."""
         if self.wants_content:
             self._send_content(*self._content.finish())
-            self._resting = Stage.READY
+
+    def allow_end(self) -> None:
+        """The end of the content may be sent: then the server may have the message, whatever becomes of the rest."""
+        if self.wants_content:
+            self._send_content(*self._content.open())
 
     def quit(self) -> None:
         """Take leave, where the session is READY; `Ended` follows with the server's answer."""
@@ -154,7 +155,7 @@ class ClientSession:
     def fail(self, deferral: Deferral) -> None:
         """Give the transaction up for a reason of our own. The caller must close without a final dot."""
         if not self.has_ended:
-            self._end(deferral, elsewhere=False)
+            self._end(deferral.doubted() if self._in_doubt else deferral, elsewhere=False)
 
     # -- Replies
 
@@ -249,7 +250,7 @@ class ClientSession:
 
     def _invite_content(self) -> None:
         self._resting = Stage.CONTENT
-        self._events.append(SendContent())
+        self._events.append(SendContent(tuple(self._open.accepted)))
 
     def _content_answered(self, reply: Reply) -> None:
         # RFC 5321 has no reply before the final dot, but a server that is full or has seen enough says so and often
@@ -322,7 +323,7 @@ class ClientSession:
     @property
     def _in_doubt(self) -> bool:
         """Whether the server may have the whole message, and has not said so."""
-        return not COMPLETING.isdisjoint(self._due)
+        return not (self.wants_content or COMPLETING.isdisjoint(self._due))
 
     def _send_content(self, wire: bytes, stage: Stage | None) -> None:
         if wire:
@@ -361,25 +362,24 @@ class ClientSession:
 
     def _broken(self, what: str) -> None:
         """The connection ended on its own, `what` happened."""
-        stage = self.stage
         if self.has_ended:
             return
-        in_doubt = self._in_doubt
-        reason = f"{self.host} {what} while {WAITING[stage]}{_DOUBT if in_doubt else ''}"
-        self._end(self._trouble(reason, "4.4.2"), elsewhere=not in_doubt)
+        in_doubt, reason = self._in_doubt, f"{self.host} {what} while {WAITING[self.stage]}"
+        self._end(self._trouble(reason, "4.4.2", in_doubt), elsewhere=not in_doubt)
 
     def _out_of_step(self, what: str, in_doubt: bool = False) -> None:
         in_doubt = in_doubt or self._in_doubt
-        trouble = self._trouble(f"{self.host} is out of step: {what}{_DOUBT if in_doubt else ''}", "4.5.0")
+        trouble = self._trouble(f"{self.host} is out of step: {what}", "4.5.0", in_doubt)
         if self._progress is not None:
             self._progress.distrust()
         self._end(trouble, elsewhere=not in_doubt)
 
-    def _trouble(self, reason: str, enhanced: str) -> Deferral:
+    def _trouble(self, reason: str, enhanced: str, in_doubt: bool = False) -> Deferral:
         # A server that greeted us and then fails on one message may take the next one: only before that is it the site.
         phase = self.phase
         scope = Scope.SITE if phase in (Phase.GREETING, Phase.HELLO) else Scope.MESSAGE
-        return Deferral(reason, phase, scope, self.host, enhanced=enhanced)
+        trouble = Deferral(reason, phase, scope, self.host, enhanced=enhanced)
+        return trouble.doubted() if in_doubt else trouble
 
 
 _ANSWERED: Mapping[Stage, Callable[[ClientSession, Reply], None]] = {

@@ -1,8 +1,9 @@
 """
 Write content for the wire, behind DATA or as the chunks of BDAT.
 
-Owns: the choice between the two, the BDAT commands (RFC 3030 2), which reply is due for what was sent.
-Never: keeps content, waits for a reply.
+Owns: the choice between the two, the BDAT commands (RFC 3030 2), which reply is due for what was sent, and the gate
+before the end.
+Never: keeps more content than its last piece, waits for a reply.
 
 Both forms have `feed` for each piece and `finish` behind the last. They give the octets to send and the stage whose
 reply these bring about, or None. `is_complete` turns true when nothing of the content is left to send.
@@ -95,9 +96,46 @@ class Chunks:
         return window.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
-def content_for(transaction: Transaction, offers: Capabilities, bdat: bool) -> Dots | Chunks:
+class Gated:
+    """Content whose end is kept back until `open` is called: with `feed` and `finish` as the content itself has."""
+
+    __slots__ = ("_content", "_is_open", "_octets", "_stage", "is_dotted")
+
+    def __init__(self, content: Dots | Chunks) -> None:
+        self.is_dotted = isinstance(content, Dots)
+        self._content = content
+        self._is_open = False
+        self._octets = b""  # the end, and the stage of its reply
+        self._stage: Stage | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return self._is_open and self._content.is_complete
+
+    def feed(self, data: bytes) -> Wire:
+        return self._passed(*self._content.feed(data))
+
+    def finish(self) -> Wire:
+        return self._passed(*self._content.finish())
+
+    def open(self) -> Wire:
+        """Let the end go out from now on; what was kept back of it."""
+        self._is_open = True
+        octets, self._octets = self._octets, b""
+        return octets, self._stage
+
+    def _passed(self, octets: bytes, stage: Stage | None) -> Wire:
+        # All before the last octets may go; without these no server has the message.
+        if self._is_open or not self._content.is_complete:
+            return octets, stage
+        self._octets += octets
+        self._stage = self._stage or stage
+        return b"", None
+
+
+def content_for(transaction: Transaction, offers: Capabilities, bdat: bool) -> Gated:
     """How the content of a transaction goes: binary content by BDAT in any case, other where `bdat` says so."""
     binary = transaction.envelope.body is Body.BINARY_MIME
     if offers.chunking and (binary or (bdat and offers.pipelining)):
-        return Chunks(transaction.size, binary=binary, at_once=not offers.pipelining)
-    return Dots()
+        return Gated(Chunks(transaction.size, binary=binary, at_once=not offers.pipelining))
+    return Gated(Dots())

@@ -21,7 +21,13 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class SendContent:
-    """The server waits for the content: call `send_content` for each piece of it, then `end_content`."""
+    """
+    The server waits for the content: call `send_content` for each piece of it, then `end_content`.
+
+    The end stays here until `allow_end` is called: from there on `recipients` may be delivered and we not told.
+    """
+
+    recipients: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,11 +184,12 @@ class Progress:
         self.outcomes.setdefault(recipient, judged)
 
     def settle_rest(self, outcome: Outcome) -> tuple[Address, ...]:
-        """Give `outcome` to all who have none; which ones these were."""
+        """Give `outcome` to all who have none; which ones these were. A doubt is only of those who were asked for."""
         addresses = (recipient.address for recipient in self.transaction.envelope.recipients)
         rest = tuple(address for address in addresses if address not in self.outcomes)
+        others = outcome.undoubted() if isinstance(outcome, Deferral) else outcome
         for address in rest:
-            self.outcomes[address] = outcome
+            self.outcomes[address] = outcome if address in self.asked else others
         return rest
 
     def distrust(self) -> None:

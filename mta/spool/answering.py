@@ -15,9 +15,10 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
+from mta.entry import State
 from mta.events import Event
 from mta.ids import parse_id, spell
-from mta.selection import selection_from
+from mta.selection import Selection, selection_from
 from mta.spool import reading
 from mta.spool.reading import Place, QueueRow
 
@@ -40,6 +41,12 @@ def pages(path: Path, command: str, words: Words) -> Generator[list[Row], None, 
     with reading.opened(path) as database, closing(answer(database, words)) as rows:
         while page := list(islice(rows, PAGE)):
             yield page
+
+
+def count_in_doubt(path: Path) -> int:
+    """How many recipients are in doubt, from the spool file at `path`; found by an index, however long the queue."""
+    with reading.opened(path) as database:
+        return reading.count(database, Selection(state=State.IN_DOUBT))[State.IN_DOUBT]
 
 
 def _list(database: sqlite3.Connection, words: Words) -> Rows:

@@ -20,12 +20,14 @@ from mta.events import Detail, Event, Kind
 from mta.selection import Selection, is_everything
 from mta.spool import schema
 from mta.spool.errors import SpoolError
-from mta.spool.selecting import where
+from mta.spool.selecting import IN_DOUBT, where
 
 # A header block longer than the limit of DEFAULTS 2 is shown up to there.
 MAX_HEADER = 256 * 1024
 
-_COLUMNS = "m.id, m.arrived, m.sender, m.size, r.address, r.state, r.attempts, r.due, r.last_reply"
+_STATE = f"CASE WHEN {IN_DOUBT} THEN '{State.IN_DOUBT.value}' ELSE r.state END"
+_DUE = "CASE r.state WHEN 'queued' THEN r.due END"
+_COLUMNS = f"m.id, m.arrived, m.sender, m.size, r.address, {_STATE}, r.attempts, {_DUE}, r.last_reply"
 _TABLES = "recipients r JOIN messages m ON m.id = r.message"
 _FINISHED = ", ".join(f"'{state.value}'" for state in State if state in FINAL)
 # A discarded recipient keeps its row while an attempt is under way, but it is not in the queue any more.
@@ -36,7 +38,11 @@ Place = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """A recipient in the queue. Times in seconds since 1970, size in octets; `sender` "" is the null reverse-path."""
+    """
+    A recipient in the queue. Times in seconds since 1970, size in octets; `sender` "" is the null reverse-path.
+
+    `due` None: it is not tried before somebody says so.
+    """
 
     message: int
     arrived: float
@@ -45,7 +51,7 @@ class QueueRow:
     recipient: str
     state: State
     attempts: int
-    due: float
+    due: float | None
     last_reply: str
 
     @property
@@ -106,7 +112,7 @@ def count(database: sqlite3.Connection, selection: Selection) -> dict[State, int
     """How many recipients are in each state that is not final; every such state has its key."""
     states = [state for state in State if state not in FINAL]
     # Sums in one pass: GROUP BY would sort the whole table first (measured: 1M recipients in 0.16 s against 0.23 s).
-    sums = ", ".join(f"coalesce(sum(r.state = '{state.value}'), 0)" for state in states)
+    sums = ", ".join(f"coalesce(sum({_STATE} = '{state.value}'), 0)" for state in states)
     condition, parameters = where(selection)
     tables = "recipients r" if is_everything(selection) else _TABLES
     row = database.execute(f"SELECT {sums} FROM {tables} WHERE {condition}", parameters).fetchone()
@@ -136,7 +142,7 @@ def trace(database: sqlite3.Connection, message: int) -> list[Event]:
     return [Event(row[0], row[1], Kind(row[2]), row[3], _detail(row[4])) for row in rows]
 
 
-def _row(columns: tuple[int, float, str, int, str, str, int, float, str]) -> QueueRow:
+def _row(columns: tuple[int, float, str, int, str, str, int, float | None, str]) -> QueueRow:
     message, arrived, sender, size, recipient, state, attempts, due, last_reply = columns
     return QueueRow(message, arrived, sender, size, recipient, State(state), attempts, due, last_reply)
 

@@ -15,7 +15,7 @@ from typing import Any
 from mta.events import Event
 from mta.spool.errors import SpoolError
 
-VERSION = 1
+VERSION = 2
 FILE_NAME = "spool.sqlite"
 
 # PRAGMA application_id: tells a file of ours from any other SQLite database. "MTAq" in ASCII.
@@ -31,6 +31,10 @@ CHUNK_SIZE = 256 * 1024
 # recipients.state holds `mta.entry.State` values. The row of a finished recipient goes, its events stay; the message
 # goes with its last recipient. Of the final states only `discarded` is seen on a row: an operator's word, while an
 # attempt is under way.
+#
+# recipients.marked is the host that may have the whole message of the attempt under way, NULL before that; found at a
+# start it is an attempt without an outcome. in_doubt is 1 where such an attempt was the last that could tell. The two
+# say nothing of what is done next: that is the state.
 #
 # chunks may stand there before their message: then its id is in staged, and what a crash leaves is swept at start.
 TABLES = """
@@ -60,8 +64,11 @@ CREATE TABLE recipients (
     attempts   INTEGER NOT NULL DEFAULT 0,
     last_reply TEXT NOT NULL DEFAULT '',
     details    TEXT,
+    marked     TEXT,
+    in_doubt   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (message, address)
 ) WITHOUT ROWID;
+CREATE INDEX recipients_in_doubt ON recipients (message) WHERE in_doubt = 1;
 CREATE TABLE chunks (
     message  INTEGER NOT NULL,
     number   INTEGER NOT NULL,
@@ -84,7 +91,13 @@ CREATE INDEX events_at ON events (at);
 """
 
 # version -> the statements that lead to it from the one before.
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {
+    2: """
+ALTER TABLE recipients ADD COLUMN marked TEXT;
+ALTER TABLE recipients ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX recipients_in_doubt ON recipients (message) WHERE in_doubt = 1;
+""",
+}
 
 
 def _text(octets: bytes) -> str:
@@ -142,7 +155,7 @@ def prepare(database: SpoolConnection, name: str) -> None:
 
     Raises `SpoolError` and touches nothing where the file is newer than this program or not ours.
     """
-    check(database, name, allow_empty=True)
+    check(database, name, allow_older=True)
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == 0:
         # Else the file keeps the size of the longest queue ever, and a disk that was once full never has room again.
@@ -163,15 +176,15 @@ def prepare(database: SpoolConnection, name: str) -> None:
         raise SpoolError(f"{name}: cannot prepare the spool: {error}") from error
 
 
-def check(database: sqlite3.Connection, name: str, *, allow_empty: bool = False) -> None:
-    """Raise `SpoolError` unless the database is a spool that this program can read."""
+def check(database: sqlite3.Connection, name: str, *, allow_older: bool = False) -> None:
+    """Raise `SpoolError` unless it is a spool that this program can read; `allow_older`: or an empty or older one."""
     try:
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
         (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.Error as error:
         raise SpoolError(f"{name}: this is not a readable spool: {error}") from error
-    if allow_empty and version == 0 and application == 0 and tables == 0:
+    if allow_older and version == 0 and application == 0 and tables == 0:
         return
     if application != APPLICATION_ID:
         raise SpoolError(f"{name}: this is not a spool of this program; move it away or set another state_dir")
@@ -179,4 +192,9 @@ def check(database: sqlite3.Connection, name: str, *, allow_empty: bool = False)
         raise SpoolError(
             f"{name}: the spool has schema version {version}, this program knows up to {VERSION}; "
             "start the newer program that wrote it"
+        )
+    if version < VERSION and not allow_older:
+        raise SpoolError(
+            f"{name}: the spool has schema version {version}, this program reads {VERSION}; "
+            "start the daemon once, it brings the file up to date"
         )

@@ -11,7 +11,11 @@ from __future__ import annotations
 import json
 import re
 
+from mta.entry import State
 from mta.selection import Selection
+
+# What is told as in doubt, `State.IN_DOUBT`; the state of such a row says what will be done with it.
+IN_DOUBT = "(r.in_doubt = 1 AND r.state IN ('queued', 'held'))"
 
 # What LIKE itself reads as special, and the escape. Our own wildcard is "*", which no LIKE pattern gives a meaning to.
 _SPECIAL = re.compile(r"[\\%_]")
@@ -39,8 +43,10 @@ def where(selection: Selection) -> tuple[str, list[object]]:
         add(*_address("r.address", selection.recipient))
     if selection.domain is not None:
         add(r"r.address LIKE ? ESCAPE '\'", f"%@{_SPECIAL.sub(_escaped, selection.domain)}")
-    if selection.state is not None:
-        add("r.state = ?", selection.state.value)
+    if selection.state is State.IN_DOUBT:
+        conditions.append(IN_DOUBT)
+    elif selection.state is not None:
+        add(f"r.state = ? AND NOT {IN_DOUBT}", selection.state.value)
     return " AND ".join(conditions) or "1", parameters
 
 

@@ -9,7 +9,7 @@ Fails: with `SpoolError`, always by Deferred once it is open.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
+from mta.address import Address
 from mta.entry import Entry, Report
 from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
@@ -25,6 +26,7 @@ from mta.spool.commit import InlineCommit, Journal, ThreadedCommit
 from mta.spool.content import Receiving, StoredContent
 from mta.spool.errors import SpoolError
 from mta.spool.schema import SpoolConnection
+from mta.spool.storing import RetryIn
 
 T = TypeVar("T")
 
@@ -72,6 +74,9 @@ class Spool:
             return None if due is None else float(due)
 
         return self._writing.submit(work)
+
+    def mark(self, message: int, addresses: Sequence[Address], host: str) -> Deferred[None]:
+        return self._writing.submit(lambda database: storing.mark(database, message, addresses, host))
 
     def record(self, report: Report) -> Deferred[float | None]:
         return self._writing.submit(lambda database: storing.record(database, report))
@@ -126,7 +131,7 @@ class Spool:
 
     def close(self) -> Deferred[None]:
         def work(database: SpoolConnection) -> None:
-            database.execute("UPDATE messages SET claim = NULL WHERE claim = ?", (self._worker,))
+            storing.give_back(database, self._worker)
             database.execute("DELETE FROM workers WHERE id = ?", (self._worker,))
 
         given_back = self._writing.submit(work)
@@ -135,13 +140,19 @@ class Spool:
         return given_back.addCallback(lambda _done: self._writing.close())
 
 
-def _begin(database: SpoolConnection, name: str, pid: int, now: float) -> tuple[int, int]:
+def _at_once(_attempts: int) -> float:
+    return 0.0
+
+
+def _begin(
+    database: SpoolConnection, name: str, pid: int, now: float, journal: Journal, retry_in: RetryIn | None
+) -> tuple[int, int]:
     """Prepare the tables, become a worker and take over what dead ones left; its number, and the largest id there."""
     schema.prepare(database, name)
     try:
         database.execute("BEGIN IMMEDIATE")
         row = database.execute("INSERT INTO workers (pid, beat) VALUES (?, ?) RETURNING id", (pid, now)).fetchone()
-        storing.take_over(database, row[0])
+        storing.take_over(database, row[0], now, retry_in)
         storing.sweep_staged(database)
         database.execute("COMMIT")
         ids = database.execute("SELECT max(id) FROM messages UNION ALL SELECT max(message) FROM events").fetchall()
@@ -149,22 +160,32 @@ def _begin(database: SpoolConnection, name: str, pid: int, now: float) -> tuple[
         if database.in_transaction:
             database.execute("ROLLBACK")
         raise SpoolError(f"{name}: cannot begin: {error}") from error
+    written, database.written = database.written, []
+    for event in written:
+        journal(event)
     return int(row[0]), max(found or 0 for (found,) in ids)
 
 
 def open_spool(
-    state_dir: Path, reactor: IReactorFromThreads, *, pid: int, now: float, journal: Journal = lambda _event: None
+    state_dir: Path,
+    reactor: IReactorFromThreads,
+    *,
+    pid: int,
+    now: float,
+    journal: Journal = lambda _event: None,
+    retry_in: RetryIn | None = _at_once,
 ) -> Spool:
     """
     The spool in `state_dir`, created where there is none; the caller holds the lock on the directory.
 
-    `journal` gets each event, once it is on disk.
+    `journal` gets each event, once it is on disk. `retry_in` says when what is found in doubt is tried again, None that
+    it waits for an operator.
 
     Raises `SpoolError`, in one line that names the file.
     """
     path = state_dir / schema.FILE_NAME
     database = schema.connect(path)
-    worker, largest_id = _begin(database, str(path), pid, now)
+    worker, largest_id = _begin(database, str(path), pid, now, journal, retry_in)
     writing = ThreadedCommit(database, reactor.callFromThread, journal, "spool writer")
     reading = ThreadedCommit(schema.connect(path, read_only=True), reactor.callFromThread, journal, "spool reader")
     return Spool(writing, reading, worker, largest_id)
@@ -176,17 +197,25 @@ def memory_spool(
     *,
     now: float = 0.0,
     journal: Journal = lambda _event: None,
+    retry_in: RetryIn | None = _at_once,
 ) -> Spool:
     """
     The same spool in memory, for tests.
 
     `database` (`mta.spool.schema.memory`) is what a disk would be, and outlives the spool: opening it again is a
-    restart. `call_soon` is a clock's ``callLater(0, ...)``.
+    restart. `call_soon` is a clock's ``callLater(0, ...)``; `retry_in` as in `open_spool`.
     """
-    return spool_on(database, InlineCommit(database, call_soon, journal), now)
+    running = InlineCommit(database, call_soon, journal)
+    return spool_on(database, running, now, journal, retry_in)
 
 
-def spool_on(database: SpoolConnection, running: Runs, now: float) -> Spool:
-    """The spool in a database in memory, whose transactions `running` runs; opening it again is a restart."""
-    worker, largest_id = _begin(database, "memory", 0, now)
+def spool_on(
+    database: SpoolConnection, running: Runs, now: float, journal: Journal, retry_in: RetryIn | None = _at_once
+) -> Spool:
+    """
+    The spool in a database in memory, whose transactions `running` runs; opening it again is a restart.
+
+    The other arguments are those of `open_spool`.
+    """
+    worker, largest_id = _begin(database, "memory", 0, now, journal, retry_in)
     return Spool(running, running, worker, largest_id)

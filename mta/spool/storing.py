@@ -1,23 +1,27 @@
 """
 The statements that put messages in and take outcomes down. Each function runs inside a transaction of its caller.
 
-Owns: inserting a message, claiming, recording a report, crashes and quarantine; how the parameters of SMTPUTF8 and DSN
-stand in the details.
+Owns: inserting a message, claiming, recording a report, marks and doubts, crashes and quarantine; how the parameters of
+SMTPUTF8 and DSN stand in the details.
 Never: begins or ends a transaction; imports Twisted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mta.address import Address, parse_address
 from mta.entry import Entry, NewMessage, QueuedRecipient, Report, State
 from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
 from mta.events import Event, Kind
+from mta.outcome import DOUBT, Phase
 from mta.spool.errors import SpoolError
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
+
+# Seconds until a recipient that is in doubt is tried again, after so many attempts.
+RetryIn = Callable[[int], float]
 
 # A message whose handling raised this often needs a person (DESIGN: "a message that makes us crash three times").
 MAX_CRASHES = 3
@@ -238,6 +242,14 @@ def quarantine(database: SpoolConnection, message: int, reason: str, now: float)
     settle(database, message)
 
 
+def mark(database: SpoolConnection, message: int, addresses: Sequence[Address], host: str) -> None:
+    """Note that `host` may have the whole message for these recipients from now on."""
+    database.executemany(
+        "UPDATE recipients SET marked = ? WHERE message = ? AND address = ?",
+        [(_storable(host), message, str(address)) for address in addresses],
+    )
+
+
 def record(database: SpoolConnection, report: Report) -> float | None:
     """Write down a report; when something of it is due: a bounce at once, the message when its claim is given back."""
     message = report.message
@@ -246,9 +258,19 @@ def record(database: SpoolConnection, report: Report) -> float | None:
             database.execute("DELETE FROM recipients WHERE message = ? AND address = ?", (message, str(result.address)))
         else:
             database.execute(
-                "UPDATE recipients SET due = ?, attempts = attempts + ?, last_reply = ?"
+                # The word of an operator who held or discarded it meanwhile counts.
+                "UPDATE recipients SET due = ?, attempts = attempts + ?, last_reply = ?, marked = NULL,"
+                " in_doubt = coalesce(?, in_doubt), state = CASE state WHEN 'queued' THEN ? ELSE state END"
                 " WHERE message = ? AND address = ?",
-                (result.due, int(result.counts), _storable(result.last_reply), message, str(result.address)),
+                (
+                    result.due,
+                    int(result.counts),
+                    _storable(result.last_reply),
+                    result.in_doubt,
+                    result.state.value,
+                    message,
+                    str(result.address),
+                ),
             )
             if result.delay_told:
                 _note_told(database, message, result.address)
@@ -305,6 +327,9 @@ def count_crash(database: SpoolConnection, message: int, reason: str, now: float
     if row is None:
         return None
     write_events(database, [Event(message, now, Kind.CRASHED, None, {"reason": reason, "crashes": row[0]})])
+    database.execute(
+        "UPDATE recipients SET in_doubt = 1, marked = NULL WHERE message = ? AND marked IS NOT NULL", (message,)
+    )
     if row[0] >= MAX_CRASHES:
         quarantine(database, message, f"handling it failed {row[0]} times: {reason}", now)
         return None
@@ -315,11 +340,51 @@ def count_crash(database: SpoolConnection, message: int, reason: str, now: float
     return settle(database, message)
 
 
-def take_over(database: SpoolConnection, worker: int) -> None:
+def take_over(database: SpoolConnection, worker: int, now: float, retry_in: RetryIn | None) -> None:
     """
     Give back every claim, and forget every other worker: they are dead, the lock on the state directory says so.
 
     `worker` is new and has claimed nothing. Its number may have been another's, so a claim of that number is one more.
+    What is marked is in doubt from here on.
     """
+    for message in _doubt_marked(database, now, retry_in):
+        settle(database, message)
     database.execute("UPDATE messages SET claim = NULL WHERE claim IS NOT NULL")
     database.execute("DELETE FROM workers WHERE id <> ?", (worker,))
+
+
+def give_back(database: SpoolConnection, worker: int) -> None:
+    """Give back what a worker that ends has claimed, but for what is marked: the next start takes that over."""
+    database.execute(
+        "UPDATE messages SET claim = NULL WHERE claim = ? AND NOT EXISTS"
+        " (SELECT 1 FROM recipients WHERE message = messages.id AND marked IS NOT NULL)",
+        (worker,),
+    )
+
+
+def _doubt_marked(database: SpoolConnection, now: float, retry_in: RetryIn | None) -> list[int]:
+    """Put in doubt what is marked in claimed messages; which messages these are."""
+    rows = database.execute(
+        "SELECT r.message, r.address, r.marked, r.attempts, r.state FROM messages m JOIN recipients r"
+        " ON r.message = m.id WHERE m.claim IS NOT NULL AND r.marked IS NOT NULL ORDER BY r.message, r.address"
+    ).fetchall()
+    for message, address, host, attempts, state in rows:
+        reason = f"we ended while {host} had all of it and had not answered{DOUBT}"
+        detail: dict[str, str | int | float | None] = {
+            "attempt": attempts + 1,
+            "reason": reason,
+            "host": host,
+            "phase": Phase.END_OF_DATA.value,
+            "code": "4.4.2",
+        }
+        due = None if retry_in is None else now + retry_in(attempts + 1)
+        if due is not None and state == State.QUEUED.value:
+            detail["due"] = due
+        database.execute(
+            "UPDATE recipients SET attempts = attempts + 1, last_reply = ?, marked = NULL, in_doubt = 1,"
+            " due = coalesce(?, due), state = CASE WHEN state = 'queued' AND ? IS NULL THEN 'held' ELSE state END"
+            " WHERE message = ? AND address = ?",
+            (reason, due, due, message, address),
+        )
+        write_events(database, [Event(message, now, Kind.IN_DOUBT, address, detail)])
+    return list(dict.fromkeys(row[0] for row in rows))

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -90,7 +90,7 @@ class ControlCase(SynchronousTestCase):
             message_size=100_000,
             storage_room=lambda: self.room,
             user_name=lambda uid: f"user{uid}",
-            status=lambda: {"pid": 7},
+            status=lambda: succeed({"pid": 7}),
         )
         self.connect()
 
@@ -187,10 +187,10 @@ class RequestTests(ControlCase):
         """Requests sent at once are answered one after the other, also where the first waits for the disk."""
         content = json.dumps({"command": "send", "recipients": ["a@x.test"], "size": len(MESSAGE)}).encode() + b"\n"
         self.protocol.dataReceived(content + MESSAGE + b'{"command": "queue.count"}\n{"command": "status"}\n')
-        sent, queued, held, quarantined, end, status = self.rows()
+        sent, queued, held, quarantined, in_doubt, end, status = self.rows()
         self.assertIn("id", sent)
-        self.assertEqual([1, 0, 0], [queued["count"], held["count"], quarantined["count"]])
-        self.assertEqual(({"ok": True, "rows": 3}, 7), (end, status["pid"]))
+        self.assertEqual([1, 0, 0, 0], [row["count"] for row in (queued, held, quarantined, in_doubt)])
+        self.assertEqual(({"ok": True, "rows": 4}, 7), (end, status["pid"]))
 
     def test_every_split(self) -> None:
         """However the requests are cut, the answers and the stored message are the same."""
@@ -212,7 +212,7 @@ class RequestTests(ControlCase):
         (answer,) = self.ask("status")
         self.assertEqual((False, 70), (answer["ok"], answer["exit"]))
         self.assertEqual(1, len(self.flushLoggedErrors(KeyError)))
-        self.assertEqual({"ok": True, "rows": 3}, self.ask("queue.count")[-1])
+        self.assertEqual({"ok": True, "rows": 4}, self.ask("queue.count")[-1])
 
     @settings(deadline=None, max_examples=100, derandomize=True)
     @given(

@@ -157,6 +157,26 @@ class StoppedDaemonTests(CommandCase):
             self.assertNotIn(b"\x1b", said)
             self.assertIn(b"\\x1b[31mred", said.replace(b"\\\\", b"\\").replace(b"\\u001b", b"\\x1b"))
 
+    def test_in_doubt(self) -> None:
+        """Recipients in doubt are listed and counted as such, with the time of the next try where there is one."""
+        self.fill()
+        database = schema.connect(self.state / schema.FILE_NAME)
+        database.execute(
+            "INSERT INTO recipients (message, address, state, due, in_doubt) VALUES"
+            " (77, 'carol@x.test', 'held', 1795408300, 1), (77, 'dave@x.test', 'queued', 1795408300, 1)"
+        )
+        database.close()
+        listed = self.mta("queue", "list", "--state", "in-doubt").stdout.decode().splitlines()
+        self.assertEqual(
+            ["in-doubt 0 - <> carol@x.test", "in-doubt 0 2026-11-23T04:31:40Z <> dave@x.test"],
+            [" ".join(line.split()[3:8]) for line in listed[1:]],
+        )
+        rows = [json.loads(line) for line in self.mta("queue", "list", "--json").stdout.splitlines()]
+        found = [(row["recipient"], row["state"], row["due"]) for row in rows[1:]]
+        self.assertEqual([("carol@x.test", "in-doubt", None), ("dave@x.test", "in-doubt", 1795408300)], found)
+        counted = self.mta("queue", "count").stdout.decode().split()
+        self.assertEqual(["queued", "1", "held", "0", "quarantined", "0", "in-doubt", "2"], counted[2:])
+
     def test_what_is_not_there(self) -> None:
         """No spool, and no such message, are EX_NOINPUT; a foreign file is EX_UNAVAILABLE and stays as it is."""
         self.assert_fails(os.EX_NOINPUT, "no spool", self.mta("queue", "list"))

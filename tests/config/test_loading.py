@@ -229,6 +229,7 @@ WHOLE_FILES: dict[str, list[str]] = {
     "hostname = 'x.test'\n\n\na = \n": ["f:4: invalid value"],
     "hostname = 'x.test": ['f:1: expected "\'" at the end of the file'],
     "a = 1\na = 2\n": ["f:2: cannot overwrite a value"],
+    "\n'\x1d\u2028\x85": ['f:2: expected "\'" at the end of the file'],  # none of these is a line end in TOML
     "x": ["f:1: expected '=' after a key in a key/value pair at the end of the file"],
     "a = " + "[" * 100_000: ["f: lists or tables are nested too deeply"],
     "a = " + "1" * 5000: None,  # type: ignore[dict-item]  # the words are Python's

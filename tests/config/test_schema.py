@@ -74,6 +74,7 @@ DEFAULTS = {
         "bdat": False,
         "eight_bit": "send",
         "ip_preference": "any",
+        "in_doubt": "retry",
         "timeouts": {
             "connect": 30.0,
             "greeting": 300.0,

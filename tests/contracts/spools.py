@@ -17,6 +17,7 @@ from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
 from mta.events import Event, Kind
 from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
+from mta.spool.reading import QueueRow
 
 ALICE = parse_address("alice@example.org")
 BOB = parse_address("bob@example.net")
@@ -30,18 +31,22 @@ def envelope(*recipients: Any, sender: Any = ALICE, body: Body = Body.SEVEN_BIT)
 
 
 class SpoolContract:
-    """Mixed into a `TestCase` that provides `open`, `reopen`, `wait`, `events`, `pages` and `corrupt`."""
+    """Mixed into a `TestCase` that provides `open`, `reopen`, `wait`, `rows`, `events`, `pages` and `corrupt`."""
 
     def open(self) -> ISpool:
         """A fresh spool."""
         raise NotImplementedError
 
-    def reopen(self) -> ISpool:
-        """What a new process finds after the last one was killed."""
+    def reopen(self, **options: Any) -> ISpool:
+        """What a new process finds after the last one was killed; `options` as `open_spool` takes them."""
         raise NotImplementedError
 
     def wait(self, waiting: Deferred[Any]) -> Any:
         """The result of a Deferred of the spool."""
+        raise NotImplementedError
+
+    def rows(self, state: State) -> list[QueueRow]:
+        """The recipients in a state, as an operator sees them."""
         raise NotImplementedError
 
     def events(self, message: int) -> list[tuple[str, str | None]]:

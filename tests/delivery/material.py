@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from mta.address import Address, parse_address
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Destination, Host, NextHop, Transport
-from mta.entry import Delivery
+from mta.entry import Delivery, Mark
 from mta.envelope import Body, Envelope, Recipient
 from mta.interfaces import IContent
 
@@ -74,12 +76,18 @@ def remote(*names: str, site: str = "to.test", port: int = 25) -> Destination:
     return Destination(NextHop(Transport.MX), site, tuple(hosts))
 
 
+def marked(_addresses: Sequence[Address], _host: str) -> Deferred[None]:
+    """A mark that is durable at once."""
+    return succeed(None)
+
+
 def delivery(
     destination: Destination,
     recipients: tuple[Address, ...] = (ONE,),
     content: Content | None = None,
     sender: Address | None = SENDER,
     body: Body = Body.SEVEN_BIT,
+    mark: Mark = marked,
 ) -> Delivery:
     envelope = Envelope(sender, tuple(map(Recipient, recipients)), body)
-    return Delivery(1, 1_700_000_000.0, envelope, content or Content(), destination)
+    return Delivery(1, 1_700_000_000.0, envelope, content or Content(), destination, mark)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
@@ -9,14 +11,17 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from mta.address import Address
 from mta.delivery.connection import ClientConnection, Opened
 from mta.delivery.content import PIECE
+from mta.entry import Mark
 from mta.envelope import Envelope, Recipient
 from mta.outcome import Deferral, Scope
 from mta.smtp.client import ClientSession
 from mta.smtp.client_events import TransactionDone
 from mta.smtp.transaction import Transaction
-from tests.delivery.material import ONE, SENDER, TIMEOUTS, Content
+from mta.spool import SpoolError
+from tests.delivery.material import ONE, SENDER, TIMEOUTS, Content, marked
 from tests.smtp_client.dialogue import HOST, brief
 
 OK = b"250 2.0.0 Ok\r\n"
@@ -73,8 +78,9 @@ class ConnectionCase(SynchronousTestCase):
         for piece in pieces:
             self.connection.dataReceived(piece)
 
-    def transact(self, content: Content) -> Deferred[TransactionDone]:
-        return self.connection.transact(Transaction(Envelope(SENDER, (Recipient(ONE),)), content.size), content)
+    def transact(self, content: Content, mark: Mark = marked) -> Deferred[TransactionDone]:
+        transaction = Transaction(Envelope(SENDER, (Recipient(ONE),)), content.size)
+        return self.connection.transact(transaction, content, mark)
 
     def lose(self, error: Exception) -> None:
         self.connection.connectionLost(Failure(error))
@@ -148,6 +154,140 @@ class WriteTests(ConnectionCase):
         self.assertIs(Scope.OURSELVES, outcome.scope)
         self.assertTrue(self.transport.disconnecting)
         self.assertFalse(b"".join(self.transport.writes).endswith(b".\r\n"))
+
+
+class MarkTests(ConnectionCase):
+    """The end of the content waits until the spool knows that it is sent."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[tuple[Sequence[Address], str]] = []
+        self.marks: list[Deferred[None]] = []
+
+    def mark(self, addresses: Sequence[Address], host: str) -> Deferred[None]:
+        self.asked.append((addresses, host))
+        self.marks.append(Deferred())
+        return self.marks[-1]
+
+    def invited(self, content: Content) -> Deferred[TransactionDone]:
+        self.greet()
+        done = self.transact(content, self.mark)
+        self.assertEqual([], self.marks)
+        self.hear(OK, OK, GO)
+        self.transport.writes.clear()
+        return done
+
+    def test_small(self) -> None:
+        """Small content goes out in one write with its dot, and not before the mark stands."""
+        done = self.invited(Content(b"text\r\n"))
+        self.assertEqual([((ONE,), HOST)], self.asked)
+        self.assertEqual([], self.transport.writes)
+        self.marks[0].callback(None)
+        self.assertEqual([b"text\r\n.\r\n"], self.transport.writes)
+        self.hear(OK)
+        self.assertEqual("delivered", brief(self.successResultOf(done).outcomes[ONE]))
+
+    def test_large(self) -> None:
+        """Large content is on its way meanwhile; only the dot waits, and goes out when the mark stands."""
+        for end_first in (True, False):
+            self.setUp()
+            done = self.invited(Content(b"x" * (2 * PIECE), 2 * PIECE))
+            for _ in range(2):
+                self.transport.ask()
+            if end_first:
+                self.transport.ask()
+                self.assertIsNone(self.transport.producer)
+            self.assertEqual(2 * PIECE, len(b"".join(self.transport.writes)))
+            self.assertNoResult(done)
+            self.marks[0].callback(None)
+            if not end_first:
+                self.transport.ask()
+            self.assertEqual(b"\r\n.\r\n", self.transport.writes[-1])
+            self.hear(OK)
+            self.assertEqual("delivered", brief(self.successResultOf(done).outcomes[ONE]))
+
+    def test_no_mark(self) -> None:
+        """Where the spool can't take the mark the end is never sent: a deferral of ours, and nobody else is asked."""
+        for content in (Content(b"text\r\n"), Content(b"x" * 9, 9)):
+            self.setUp()
+            done = self.invited(content)
+            if self.transport.producer is not None:
+                self.transport.ask()
+                self.transport.ask()
+            self.marks[0].errback(SpoolError("spool: disk full"))
+            result = self.successResultOf(done)
+            outcome = result.outcomes[ONE]
+            assert isinstance(outcome, Deferral)
+            self.assertEqual((Scope.OURSELVES, False, ()), (outcome.scope, outcome.in_doubt, result.undecided))
+            self.assertIn("disk full", outcome.reason)
+            self.assertNotIn(b".\r\n", b"".join(self.transport.writes))
+            self.assertTrue(self.transport.disconnecting)
+
+    def test_lost_while_it_waits(self) -> None:
+        """A connection lost before the mark stands leaves no doubt, and a mark that comes late sends nothing."""
+        for fails in (False, True):
+            self.setUp()
+            done = self.invited(Content(b"text\r\n"))
+            self.lose(ConnectionDone())
+            result = self.successResultOf(done)
+            self.assertEqual((ONE,), result.undecided)
+            if fails:
+                self.marks[0].errback(SpoolError("spool: disk full"))
+            else:
+                self.marks[0].callback(None)
+            self.assertEqual([], self.transport.writes)
+
+    def test_late_mark_of_another_transaction(self) -> None:
+        """A mark opens the end of its own transaction alone, though the next one has the same content."""
+        self.connection = ClientConnection(
+            ClientSession("client.test", HOST, bdat=True),
+            "to.test",
+            self.clock,
+            TIMEOUTS.by_stage(),
+            self.opened,
+            self.freed.append,
+            self.gone.append,
+        )
+        self.connection.makeConnection(self.transport)
+        self.hear(b"220 x\r\n", b"250-x\r\n250-CHUNKING\r\n250 PIPELINING\r\n")
+        content = Content(b"x" * 9, 5)
+        first = self.transact(content, self.mark)
+        self.hear(OK, OK)
+        self.transport.ask()
+        self.hear(b"452 4.3.1 full\r\n", OK)
+        self.successResultOf(first)
+        self.transact(content, self.mark)
+        self.hear(OK, OK)
+        for _ in range(2):
+            self.transport.ask()
+        self.marks[0].callback(None)
+        self.assertNotIn(b"LAST", b"".join(self.transport.writes))
+        self.marks[1].callback(None)
+        self.assertIn(b"LAST", self.transport.writes[-1])
+
+    def test_slow_behind_the_dot(self) -> None:
+        """A server that takes too long behind the dot leaves a doubt; before it, none (RFC 1047)."""
+        for stands, seconds in ((False, TIMEOUTS.block), (True, TIMEOUTS.final_dot)):
+            self.setUp()
+            done = self.invited(Content(b"text\r\n"))
+            if stands:
+                self.marks[0].callback(None)
+            self.clock.advance(seconds - 1)
+            self.assertNoResult(done)
+            self.clock.advance(1)
+            outcome = self.successResultOf(done).outcomes[ONE]
+            assert isinstance(outcome, Deferral)
+            self.assertEqual(stands, outcome.in_doubt)
+            self.assertTrue(self.transport.disconnected)
+
+    def test_our_own_bug_behind_the_dot(self) -> None:
+        """An exception of ours that costs the connection behind the dot is our fault, and leaves the doubt."""
+        done = self.invited(Content(b"text\r\n"))
+        self.marks[0].callback(None)
+        self.lose(KeyError("x"))
+        outcome = self.successResultOf(done).outcomes[ONE]
+        assert isinstance(outcome, Deferral)
+        self.assertEqual((Scope.OURSELVES, True), (outcome.scope, outcome.in_doubt))
 
 
 class TimeTests(ConnectionCase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import dns.flags
 import dns.message
 import dns.rdatatype
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from fuzz.finding import bounded
 from mta.dns.question import KINDS, Question
 from mta.dns.wire import MAX_TTL, Alias, Refusal, Response, judge, query, read_response
 from mta.lookup import MX, Answer, Status
@@ -98,6 +101,26 @@ class ReadTests(SynchronousTestCase):
         found = said(wire)
         assert isinstance(found, Answer)
         self.assertEqual(len(set(found.records)), 100)
+
+    def test_name_that_is_too_long(self) -> None:
+        """RFC 1035 2.3.4: a name that is longer than 255 octets is damage, whatever record it stands in."""
+        head = response()
+        for labels, is_read in ((3, True), (4, False)):
+            name = (b"\x3f" + b"x" * 63) * labels + b"\0"
+            record = b"\xc0\x0c\0\x0f\0\1" + struct.pack("!IHH", 60, 2 + len(name), 10) + name
+            found = read_response(head[:6] + b"\0\1" + head[8:] + record, ASKED, 7)
+            self.assertEqual(is_read, found is not None, labels)
+
+    def test_work_is_bounded(self) -> None:
+        """A name of thousands of labels that every record points to is not read again and again."""
+        head = response()
+        start = len(head) + 12
+        pool = b"\1a" * 30_000 + b"\0"
+        name = struct.pack("!H", 0xC000 | start)
+        wire = head[:6] + b"\0\x64" + head[8:] + b"\xc0\x0c\0\x63\0\1" + struct.pack("!IH", 60, len(pool)) + pool
+        wire += (name + b"\0\x0f\0\1" + struct.pack("!IHH", 60, 4, 10) + name) * 99
+        with bounded(1):  # without the bound it takes 8 s
+            self.assertIsNone(read_response(wire, ASKED, 7))
 
     @settings(max_examples=300, deadline=None, derandomize=True)
     @given(st.data())

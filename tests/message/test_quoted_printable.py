@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
+import quopri
 import time
 from email.message import Message
 
@@ -100,6 +102,18 @@ class ConversionTests(SynchronousTestCase):
     def test_digest(self) -> None:
         """The parts of a digest are messages without being called so (RFC 2046 5.1.5)."""
         self.assert_same(message(b"\r\nSubject: x\r\nMIME-Version: 1.0\r\n" + TEXT + b"\r\n" + HIGH, kind=b"digest"))
+
+    def test_body_without_a_blank_line(self) -> None:
+        """A line that ends the header because of an octet in it does not become a field when that is encoded."""
+        for entity in (b"Subject: x\r\n\xe9: y\r\n", b"\xe9: y\r\n", b"MIME-Version: 1.0\r\n\xe9\xe9: y\r\n"):
+            converted = to_seven_bit(entity)
+            header, body = converted.split(b"\r\n\r\n", 1)
+            self.assertNotIn(b": y", header)
+            self.assertTrue(quopri.decodestring(body).endswith(b"\xe9: y\r\n"))
+        head = b"MIME-Version: 1.0\r\nContent-Type: a/b\r\n"
+        for line_end in (b"", b"\r\n", b"\n"):
+            header, body = to_seven_bit(head + line_end + b"\xe9: y", binary=True).split(b"\r\n\r\n", 1)
+            self.assertEqual((b"base64", b"\xe9: y"), (header[-6:], base64.b64decode(body)))
 
     def test_ends(self) -> None:
         """A multipart without its last delimiter, without preamble, with octets where nobody looks."""

@@ -95,7 +95,10 @@ class MXRouter:
 class World:
     """Everything around one manager; `restart` makes a new one on what the spool holds."""
 
-    def __init__(self, *, limits: QueueLimits | None = None, jitter: float = 0.0, seed: int = 1) -> None:
+    def __init__(
+        self, *, limits: QueueLimits | None = None, jitter: float = 0.0, seed: int = 1, hold_doubt: bool = False
+    ) -> None:
+        self.hold_doubt = hold_doubt
         self.clock = Clock()
         self.clock.advance(START)
         self.database = schema.memory()
@@ -112,7 +115,11 @@ class World:
 
     def restart(self) -> None:
         self.spool: Spool = memory_spool(
-            self.database, lambda call: self.clock.callLater(0, call), journal=self.journal.append
+            self.database,
+            lambda call: self.clock.callLater(0, call),
+            now=self.clock.seconds(),
+            journal=self.journal.append,
+            retry_in=None if self.hold_doubt else lambda attempts: self.schedule.retry[attempts - 1],
         )
         self.manager = QueueManager(
             spool=self.spool,
@@ -126,6 +133,7 @@ class World:
             ids=self.ids,
             clock=self.clock,
             rng=self.rng,
+            hold_doubt=self.hold_doubt,
         )
         self.manager.start()
         self.settle()

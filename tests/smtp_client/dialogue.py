@@ -24,14 +24,18 @@ PLAIN = b"250 mx.test\r\n"
 
 
 class Dialogue:
-    """Feeds a session and keeps what it does. Content is sent as soon as it is asked for, unless `hold_content`."""
+    """
+    Feeds a session and keeps what it does. Content is sent as soon as it is asked for, unless `hold_content`, and its
+    end is allowed at once, unless `hold_end`.
+    """
 
-    def __init__(self, hold_content: bool = False, **options: bool) -> None:
+    def __init__(self, hold_content: bool = False, hold_end: bool = False, **options: bool) -> None:
         self.session = ClientSession("client.test", HOST, **options)
         self.events: list[ClientEvent] = []
         self.sent = b""
         self.turn = b""  # what was sent since `hear` was called last
         self._hold_content = hold_content
+        self._hold_end = hold_end
 
     def hear(self, *pieces: bytes) -> Dialogue:
         """The server says this, in these pieces."""
@@ -59,6 +63,8 @@ class Dialogue:
         """What a shell does after each call."""
         while (event := self.session.next_event()) is not None:
             self.events.append(event)
+            if isinstance(event, SendContent) and not self._hold_end:
+                self.session.allow_end()
             if isinstance(event, SendContent) and not self._hold_content:
                 self.session.send_content(CONTENT)
                 self.session.end_content()
@@ -80,9 +86,9 @@ class Dialogue:
         return reasons[0] if reasons else None
 
 
-def greeted(hello: bytes = PIPELINES, hold_content: bool = False, **options: bool) -> Dialogue:
+def greeted(hello: bytes = PIPELINES, hold_content: bool = False, hold_end: bool = False, **options: bool) -> Dialogue:
     """A dialogue whose session is ready; `options` are `lmtp` and `bdat`."""
-    return Dialogue(hold_content, **options).hear(GREETING).hear(hello)
+    return Dialogue(hold_content, hold_end, **options).hear(GREETING).hear(hello)
 
 
 def brief(outcome: Outcome) -> str:

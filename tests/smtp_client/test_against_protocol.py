@@ -48,6 +48,7 @@ def play(messages: list[Message], cut: int, *, role: str = "mx", bdat: bool = Fa
         while (event := client.next_event()) is not None:
             assert not isinstance(event, Ended), event
             if isinstance(event, SendContent):
+                client.allow_end()
                 for at in range(0, len(content), cut):
                     client.send_content(content[at : at + cut])
                 client.end_content()

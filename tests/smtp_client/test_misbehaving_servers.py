@@ -133,6 +133,10 @@ class TransactionTests(SynchronousTestCase):
                 happen(dialogue, step)
             self.assertEqual(case.outcomes, tuple(brief(dialogue.done.outcomes[who]) for who in BOTH), case.name)
             self.assertEqual(case.undecided, dialogue.done.undecided, case.name)
+            for outcome in dialogue.done.outcomes.values():
+                # Where nobody was told anything and no other host may be asked, the message may be there.
+                doubted = not case.undecided and brief(outcome) in (GONE, OUT_OF_STEP)
+                self.assertEqual(doubted, isinstance(outcome, Deferral) and outcome.in_doubt, case.name)
             self.assertEqual(case.ends, dialogue.session.stage is Stage.ENDED, case.name)
             self.assertEqual(case.ends, dialogue.ended is not None, case.name)
 
@@ -154,7 +158,7 @@ class TransactionTests(SynchronousTestCase):
         """A server that invites and refuses in one breath is heard."""
         dialogue = greeted(hold_content=True).begin().hear(OK + OK + GO + b"552 5.3.4 too big\r\n")
         self.assertEqual("failure 5.3.4", brief(dialogue.done.outcomes[ONE]))
-        self.assertIn(SendContent(), dialogue.events)
+        self.assertIn(SendContent((ONE,)), dialogue.events)
 
     def test_doubt_is_told(self) -> None:
         """What happened to a message after its final dot is unknown, and the reason says so (RFC 1047)."""

@@ -12,14 +12,18 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from mta.entry import State
 from mta.events import Event
 from mta.interfaces import ISpool
-from mta.spool import SpoolError, schema
+from mta.selection import Selection
+from mta.spool import SpoolError, reading, schema
+from mta.spool.reading import QueueRow
 from mta.spool.spool import memory_spool, open_spool
-from tests.contracts.spools import ORIGIN, SpoolContract, envelope
+from tests.contracts.doubts import DoubtContract
+from tests.contracts.spools import BOB, ORIGIN, SpoolContract, envelope
 
 
-class MemorySpoolTests(SpoolContract, SynchronousTestCase):
+class MemorySpoolTests(SpoolContract, DoubtContract, SynchronousTestCase):
     """In memory: what tests and the simulator use."""
 
     def setUp(self) -> None:
@@ -27,8 +31,9 @@ class MemorySpoolTests(SpoolContract, SynchronousTestCase):
         self.database = schema.memory()
         self.journal: list[Event] = []
 
-    def open(self) -> ISpool:
-        return memory_spool(self.database, lambda call: self.clock.callLater(0, call), journal=self.journal.append)
+    def open(self, **options: Any) -> ISpool:
+        options.setdefault("journal", self.journal.append)
+        return memory_spool(self.database, lambda call: self.clock.callLater(0, call), **options)
 
     reopen = open
 
@@ -42,6 +47,9 @@ class MemorySpoolTests(SpoolContract, SynchronousTestCase):
     def events(self, message: int) -> list[tuple[str, str | None]]:
         rows = self.database.execute("SELECT kind, recipient FROM events WHERE message = ? ORDER BY seq", (message,))
         return list(rows)
+
+    def rows(self, state: State) -> list[QueueRow]:
+        return list(reading.list_queue(self.database, Selection(state=state)))
 
     def pages(self) -> int:
         (count,) = self.database.execute("PRAGMA page_count").fetchone()
@@ -58,6 +66,30 @@ class MemorySpoolTests(SpoolContract, SynchronousTestCase):
         self.clock.advance(0)
         self.failureResultOf(twice, SpoolError)
         self.assertEqual([(1, "accepted")], [(event.message, event.kind.value) for event in self.journal])
+
+    def test_journal_tells_what_a_start_finds(self) -> None:
+        """What a start finds in doubt is in the log before anything else happens."""
+        self.marked(BOB)
+        self.journal.clear()
+        self.reopen(now=900.0)
+        (event,) = self.journal
+        self.assertEqual((1, "in-doubt", 900.0), (event.message, event.kind.value, event.at))
+        self.assertEqual([], self.database.written)
+
+    def test_mark_without_a_disk(self) -> None:
+        """Where no transaction begins every mark that waits fails, and those that come later work again."""
+        spool = self.open()
+        self.store(spool, 1, claim=True)
+        self.database.begin = "DISK FULL"
+        failed = [spool.mark(1, (BOB,), "mx.test") for _ in range(3)]
+        self.clock.advance(0)
+        self.clock.advance(0)
+        for mark in failed:
+            self.failureResultOf(mark, SpoolError)
+        self.database.begin = "BEGIN IMMEDIATE"
+        self.wait(spool.mark(1, (BOB,), "mx.test"))
+        self.reopen()
+        self.assertEqual([str(BOB)], self.in_doubt())
 
 
 class ThreadCalls:
@@ -79,7 +111,7 @@ class ThreadCalls:
         return results[0]
 
 
-class FileSpoolTests(SpoolContract, SynchronousTestCase):
+class FileSpoolTests(SpoolContract, DoubtContract, SynchronousTestCase):
     """On disk, with the threads of the daemon."""
 
     def setUp(self) -> None:
@@ -89,8 +121,8 @@ class FileSpoolTests(SpoolContract, SynchronousTestCase):
         self.opened: list[ISpool] = []
         self.addCleanup(lambda: [self.wait(spool.close()) for spool in self.opened])
 
-    def open(self) -> ISpool:
-        spool = open_spool(self.directory, self.calls, pid=1, now=0.0)  # type: ignore[arg-type]
+    def open(self, now: float = 0.0, **options: Any) -> ISpool:
+        spool = open_spool(self.directory, self.calls, pid=1, now=now, **options)  # type: ignore[arg-type]
         self.opened.append(spool)
         return spool
 
@@ -105,6 +137,10 @@ class FileSpoolTests(SpoolContract, SynchronousTestCase):
             return database.execute(statement, values).fetchall()
         finally:
             database.close()
+
+    def rows(self, state: State) -> list[QueueRow]:
+        with reading.opened(self.directory / schema.FILE_NAME) as database:
+            return list(reading.list_queue(database, Selection(state=state)))
 
     def events(self, message: int) -> list[tuple[str, str | None]]:
         return self._query("SELECT kind, recipient FROM events WHERE message = ? ORDER BY seq", message)

@@ -7,7 +7,39 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.spool import SpoolError, schema
+from mta.entry import State
+from mta.selection import Selection
+from mta.spool import SpoolError, reading, schema
+
+NAMES = "SELECT name FROM sqlite_schema"
+# What version 1 wrote, with one message.
+FIRST = """
+CREATE TABLE workers (id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, beat REAL NOT NULL);
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY, arrived REAL NOT NULL, sender TEXT NOT NULL, size INTEGER NOT NULL, body TEXT NOT NULL,
+    due REAL, claim INTEGER, crashes INTEGER NOT NULL DEFAULT 0, details TEXT
+);
+CREATE INDEX messages_due ON messages (due) WHERE claim IS NULL AND due IS NOT NULL;
+CREATE INDEX messages_claim ON messages (claim) WHERE claim IS NOT NULL;
+CREATE TABLE recipients (
+    message INTEGER NOT NULL REFERENCES messages (id), address TEXT NOT NULL, state TEXT NOT NULL, due REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, last_reply TEXT NOT NULL DEFAULT '', details TEXT,
+    PRIMARY KEY (message, address)
+) WITHOUT ROWID;
+CREATE TABLE chunks (
+    message INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (message, number)
+);
+CREATE TABLE staged (message INTEGER PRIMARY KEY);
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY, message INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, recipient TEXT, detail TEXT
+);
+CREATE INDEX events_message ON events (message);
+CREATE INDEX events_at ON events (at);
+INSERT INTO messages (id, arrived, sender, size, body, due) VALUES (7, 1, '', 2, '7BIT', 1);
+INSERT INTO recipients (message, address, state, due) VALUES (7, 'bob@x.test', 'queued', 1);
+PRAGMA application_id = 1297367409;
+PRAGMA user_version = 1
+"""
 
 
 class OpeningTests(SynchronousTestCase):
@@ -50,6 +82,25 @@ class OpeningTests(SynchronousTestCase):
         error = self.prepare()
         self.assertIn(f"schema version {schema.VERSION + 1}, this program knows up to {schema.VERSION}", error)
         self.assertEqual(before, self.path.read_bytes())
+
+    def test_older_schema_is_brought_up_to_date(self) -> None:
+        """A spool of version 1 keeps its mail and gets what is new; the `mta` command asks for a start until then."""
+        self.write(*(statement for statement in FIRST.split(";") if statement.strip()))
+        with self.assertRaises(SpoolError) as raised, reading.opened(self.path):
+            pass
+        self.assertIn("schema version 1", str(raised.exception))
+        self.assertEqual("", self.prepare())
+        with reading.opened(self.path) as database:
+            (row,) = reading.list_queue(database, Selection())
+            self.assertEqual((7, "bob@x.test", State.QUEUED), (row.message, row.recipient, row.state))
+            database.execute("SELECT marked, in_doubt FROM recipients WHERE in_doubt = 1")
+            self.assertEqual(self.tables(schema.TABLES), {row[0] for row in database.execute(NAMES)})
+
+    def tables(self, statements: str) -> set[str]:
+        """The tables and indexes that the statements make."""
+        database = sqlite3.connect(":memory:")
+        database.executescript(statements)
+        return {row[0] for row in database.execute(NAMES)}
 
     def test_foreign_database_is_refused(self) -> None:
         """Somebody else's SQLite file is refused untouched."""

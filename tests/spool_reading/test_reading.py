@@ -74,9 +74,25 @@ class ReadingTests(SpoolFileCase):
         add_message(self.database, 2, "b@x.test", state="held")
         with reading.opened(self.path) as database:
             self.assertEqual([2], [row.message for row in reading.list_queue(database, Selection())])
-            expected = {State.QUEUED: 0, State.HELD: 1, State.QUARANTINED: 0}
+            expected = {State.QUEUED: 0, State.HELD: 1, State.QUARANTINED: 0, State.IN_DOUBT: 0}
             self.assertEqual(expected, reading.count(database, Selection()))
             self.assertEqual(expected, reading.count(database, Selection(sender="s@*")))
+
+    def test_in_doubt(self) -> None:
+        """Who is in doubt is listed and counted as that alone, with the time of the next try or, held, none."""
+        for message, word in enumerate(("queued", "held", "quarantined", "discarded"), 1):
+            add_message(self.database, message, "a@x.test", "b@x.test", state=word)
+        self.database.execute("UPDATE recipients SET in_doubt = 1, due = 9 WHERE address = 'a@x.test'")
+        with reading.opened(self.path) as database:
+            found = list(reading.list_queue(database, Selection(state=State.IN_DOUBT)))
+            self.assertEqual([(1, 9.0), (2, None)], [(row.message, row.due) for row in found])
+            for state, messages in ((State.QUEUED, [1]), (State.HELD, [2]), (State.QUARANTINED, [3, 3])):
+                found = list(reading.list_queue(database, Selection(state=state)))
+                self.assertEqual(messages, [row.message for row in found])
+            expected = {State.QUEUED: 1, State.HELD: 1, State.QUARANTINED: 2, State.IN_DOUBT: 2}
+            self.assertEqual(expected, reading.count(database, Selection()))
+            self.assertEqual(2, reading.count(database, Selection(state=State.IN_DOUBT))[State.IN_DOUBT])
+        self.assertEqual(2, answering.count_in_doubt(self.path))
 
     def test_header_across_chunks(self) -> None:
         """The header block ends at the first empty line, also where chunks cut it in two."""
