@@ -2,7 +2,7 @@
 A reply of SMTP as a value.
 
 Owns: the shape of a reply (code, enhanced code, lines) and its wire form (RFC 5321 4.2, RFC 2034).
-Never: decides which reply a command gets; the server's own replies stand in `mta/smtp/replies.py`.
+Never: decides which reply a command gets; the server's own replies stand in `mta/smtp/replies.py` and beside it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mta.policy.clients import client_key
 from mta.policy.rates import Rates
 from mta.policy.verdict import Verdict
-from mta.smtp import replies
+from mta.smtp import message_replies, replies
 from mta.smtp.server_reply import ServerReply
 
 # Postfix calls it stress when all its processes are busy; we have no processes, so a share of the connections.
@@ -99,13 +99,13 @@ class Connections:
         """Whether a client may begin one more message at `now` (seconds); if so it counts. Ask at MAIL."""
         if trusted or self._messages.take(client_key(ip), 1, now):
             return _ADMITTED
-        return Verdict(replies.TOO_MANY_MESSAGES_A_MINUTE.reply, "limits.message_rate")
+        return Verdict(message_replies.TOO_MANY_MESSAGES_A_MINUTE.reply, "limits.message_rate")
 
     def recipients(self, ip: str, count: int, trusted: bool, now: float) -> Verdict:
         """Whether a client may name `count` more recipients at `now` (seconds); if so they count. Ask at RCPT."""
         if trusted or self._recipients.take(client_key(ip), count, now):
             return _ADMITTED
-        return Verdict(replies.TOO_MANY_RECIPIENTS_A_MINUTE.reply, "limits.recipient_rate")
+        return Verdict(message_replies.TOO_MANY_RECIPIENTS_A_MINUTE.reply, "limits.recipient_rate")
 
     def turn(self, node: str, now: float) -> bool:
         """Whether the queue may be turned to `node` at `now` (seconds), whoever asks for it; if so it counts."""

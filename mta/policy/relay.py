@@ -17,7 +17,7 @@ from mta.address import Address
 from mta.policy.clients import Networks
 from mta.policy.directory import ANYONE, POSTMASTER, USER, Alias, Directory, Local, Moved, NotLocal, canonical_domain
 from mta.policy.verdict import Verdict
-from mta.smtp import replies
+from mta.smtp import message_replies
 
 _ROUTING_CHARACTERS = frozenset("@%!")
 
@@ -76,9 +76,9 @@ class RelayPolicy:
         """RFC 5321 3.4: 251 and we forward, or 551 and the sender knows where to."""
         words = {"recipient": str(address), "new": str(moved.new)}
         if not moved.forwards:
-            return Verdict(replies.MOVED.fill(**words), "moved user")
+            return Verdict(message_replies.MOVED.fill(**words), "moved user")
         recipients = self.directory.members(moved.new)
-        return Verdict(replies.MOVED_FORWARDED.fill(**words), "moved user", recipients, len(recipients) > 1)
+        return Verdict(message_replies.MOVED_FORWARDED.fill(**words), "moved user", recipients, len(recipients) > 1)
 
     def _elsewhere(self, address: Address, trusted: bool) -> Verdict:
         if trusted:
@@ -88,7 +88,9 @@ class RelayPolicy:
         if self._is_relay_domain(address.domain) and not _is_routed(address.local):
             return _RELAY_DOMAIN
         # RFC 5321 3.6.2: 550 for what we decline to relay; Postfix says 554 here, from before that sentence.
-        return Verdict(replies.RELAY_DENIED.fill(recipient=str(address)), "neither a relay domain nor a trusted client")
+        return Verdict(
+            message_replies.RELAY_DENIED.fill(recipient=str(address)), "neither a relay domain nor a trusted client"
+        )
 
     def _is_relay_domain(self, domain: str) -> bool:
         patterns = self._relay_domains
@@ -108,4 +110,4 @@ def _is_routed(local: str) -> bool:
 
 
 def _no_such_user(address: Address) -> Verdict:
-    return Verdict(replies.NO_SUCH_USER.fill(recipient=str(address)), "unknown local user")
+    return Verdict(message_replies.NO_SUCH_USER.fill(recipient=str(address)), "unknown local user")

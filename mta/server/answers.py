@@ -16,7 +16,7 @@ from mta.policy.verdict import Verdict
 from mta.reply import Reply
 from mta.server.inquiries import domain_checked, turn
 from mta.server.listener import Listener
-from mta.smtp import replies
+from mta.smtp import message_replies, replies
 from mta.smtp.commands import Etrn, Expand, MailFrom, RcptTo, Verify
 from mta.smtp.questions import Question
 
@@ -61,7 +61,7 @@ def _recipient(
     # failures are reported in any case. Those whom the operator knows are not held up: they lose the report.
     wants_success = rcpt.notify is not None and Notify.SUCCESS in rcpt.notify
     if wants_success and sender is not None and not trusted and not listener.reports_room(sender, now):
-        return Verdict(replies.REPORTS_EXHAUSTED.reply, "bounce.rate_per_sender")
+        return Verdict(message_replies.REPORTS_EXHAUSTED.reply, "bounce.rate_per_sender")
     if listener.limits.recipient_rate:
         rate = listener.connections.recipients(client, 1, trusted, now)
         if not rate.accepts:
@@ -71,9 +71,9 @@ def _recipient(
 
 def _sender(listener: Listener, client: str, trusted: bool) -> Verdict:
     if listener.role == "submission" and not trusted:
-        return Verdict(replies.SUBMISSION_DENIED.reply, "relay.networks")
+        return Verdict(message_replies.SUBMISSION_DENIED.reply, "relay.networks")
     if not listener.storage_room():
-        return Verdict(replies.NO_ROOM.reply, "limits.free_space_percent")
+        return Verdict(message_replies.NO_ROOM.reply, "limits.free_space_percent")
     if listener.limits.message_rate:
         return listener.connections.message(client, trusted, listener.clock.seconds())
     return YES
@@ -93,7 +93,7 @@ def _verified(listener: Listener, name: str, utf8: bool) -> Reply:
     if not (utf8 or mailbox.isascii()):
         return replies.CANNOT_WRITE.reply
     if isinstance(meaning, Moved):
-        return (replies.MOVED_FORWARDED if meaning.forwards else replies.MOVED).fill(new=mailbox)
+        return (message_replies.MOVED_FORWARDED if meaning.forwards else message_replies.MOVED).fill(new=mailbox)
     return replies.VERIFIED.fill(mailbox=mailbox)
 
 

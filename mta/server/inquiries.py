@@ -18,13 +18,13 @@ from mta.outcome import Deferral, Failure
 from mta.policy.verdict import Verdict
 from mta.selection import Selection
 from mta.server.listener import Listener
-from mta.smtp import replies
+from mta.smtp import message_replies, replies
 from mta.smtp.commands import Etrn
 
 # Seconds. A client waits minutes for the reply to RCPT (RFC 5321 4.5.3.2.3), but a hundred of them may be in a row.
 DNS_PATIENCE = 5.0
 
-_REFUSED = {"5.1.10": replies.DOMAIN_TAKES_NO_MAIL, "5.1.2": replies.UNKNOWN_DOMAIN}
+_REFUSED = {"5.1.10": message_replies.DOMAIN_TAKES_NO_MAIL, "5.1.2": message_replies.UNKNOWN_DOMAIN}
 
 
 def turn(etrn: Etrn, listener: Listener, client: str) -> Verdict | Deferred[Verdict]:

@@ -28,7 +28,7 @@ from mta.server.listener import Listener
 from mta.server.reception import Reception, is_full, receive
 from mta.server.sessions import Sessions
 from mta.server.transcript import Transcript
-from mta.smtp import replies
+from mta.smtp import message_replies, replies
 from mta.smtp.commands import MailFrom
 from mta.smtp.questions import EndOfData, Question, StartChunk, StartData
 from mta.smtp.server import ServerSession
@@ -382,4 +382,4 @@ def _printable(verb: bytes) -> str:
 
 def _apology(fault: BaseException | None) -> Reply:
     """What the peer is told of a fault of the spool: try again later, and where it is so, that there is no room."""
-    return replies.DISK_FULL.reply if is_full(fault) else replies.FAULT.reply
+    return message_replies.DISK_FULL.reply if is_full(fault) else replies.FAULT.reply

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from mta.address import MAX_DOMAIN, Address, AddressError, parse_domain, parse_forward_path, parse_reverse_path
 from mta.envelope import Body, Notify, Ret
 from mta.reply import Reply
-from mta.smtp import replies
+from mta.smtp import message_replies, replies
 from mta.smtp.extensions import (
     mail_parameters,
     rcpt_parameters,
@@ -144,18 +144,18 @@ def read_mail(argument: str, extended: bool) -> MailFrom | Reply:
     ascii_only = argument.isascii()
     # RFC 6531 3.5: what is wrong is that the parameter is missing, whatever else the address may be.
     if not ascii_only and not _SMTPUTF8.search(argument):
-        return replies.SENDER_NOT_ASCII.reply
+        return message_replies.SENDER_NOT_ASCII.reply
     try:
         sender, rest = parse_reverse_path(argument[found.end() :], utf8=not ascii_only)
     except AddressError as error:
-        return replies.BAD_SENDER.fill(reason=str(error))
+        return message_replies.BAD_SENDER.fill(reason=str(error))
     if not rest:
-        return MailFrom(sender, None, Body.SEVEN_BIT) if ascii_only else replies.SENDER_NOT_ASCII.reply
+        return MailFrom(sender, None, Body.SEVEN_BIT) if ascii_only else message_replies.SENDER_NOT_ASCII.reply
     parameters = mail_parameters(rest) if extended else refused_parameters(rest)
     if isinstance(parameters, Reply):
         return parameters
     if not ascii_only and not parameters.utf8:
-        return replies.SENDER_NOT_ASCII.reply  # RFC 6531 3.5
+        return message_replies.SENDER_NOT_ASCII.reply  # RFC 6531 3.5
     return MailFrom(sender, parameters.size, parameters.body, parameters.utf8, parameters.ret, parameters.envid)
 
 
@@ -166,14 +166,14 @@ def read_rcpt(argument: str, hostname: str, extended: bool, utf8: bool) -> RcptT
     `utf8` where MAIL said SMTPUTF8; octets that are no UTF-8 as in `read_mail`.
     """
     if not utf8 and not argument.isascii():
-        return replies.NOT_ASCII.reply  # RFC 6531 3.5
+        return message_replies.NOT_ASCII.reply  # RFC 6531 3.5
     found = _TO.match(argument)
     if not found:
         return replies.BAD_SYNTAX.fill(syntax="RCPT TO:<address>")
     try:
         recipient, rest = parse_forward_path(argument[found.end() :], hostname, utf8=utf8)
     except AddressError as error:
-        return replies.BAD_RECIPIENT.fill(reason=str(error))
+        return message_replies.BAD_RECIPIENT.fill(reason=str(error))
     if not rest:
         return RcptTo(recipient)
     parameters = rcpt_parameters(rest, utf8) if extended else refused_parameters(rest)

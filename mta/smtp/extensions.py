@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mta.envelope import Body, Notify, Ret
 from mta.reply import Reply
-from mta.smtp import replies
+from mta.smtp import message_replies, replies
 from mta.smtp.dsn_parameters import read_envid, read_notify, read_orcpt, read_ret
 
 # RFC 5321 4.1.2 esmtp-param; RFC 6531 3.3 lets values go beyond ASCII, which here only ORCPT may do (RFC 6533 3). The
@@ -89,7 +89,7 @@ def mail_parameters(text: str) -> MailParameters | Reply:
             elif keyword == "ENVID":
                 envid = read_envid(value)
             else:
-                return replies.UNKNOWN_PARAMETER.fill(parameter=keyword)
+                return message_replies.UNKNOWN_PARAMETER.fill(parameter=keyword)
         except (ValueError, KeyError):
             return replies.BAD_PARAMETER.fill(parameter=keyword)
     return MailParameters(size, body, utf8, ret, envid)
@@ -108,7 +108,7 @@ def rcpt_parameters(text: str, utf8: bool) -> RcptParameters | Reply:
             elif keyword == "ORCPT":
                 orcpt = read_orcpt(value, utf8)
             else:
-                return replies.UNKNOWN_PARAMETER.fill(parameter=keyword)
+                return message_replies.UNKNOWN_PARAMETER.fill(parameter=keyword)
         except ValueError:
             return replies.BAD_PARAMETER.fill(parameter=keyword)
     return RcptParameters(notify, orcpt)
@@ -119,7 +119,7 @@ def refused_parameters(text: str) -> Reply:
     seen = _split(text)
     if isinstance(seen, Reply):
         return seen
-    return replies.UNKNOWN_PARAMETER.fill(parameter=next(iter(seen)))
+    return message_replies.UNKNOWN_PARAMETER.fill(parameter=next(iter(seen)))
 
 
 def _size(value: str) -> int:

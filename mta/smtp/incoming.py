@@ -10,7 +10,7 @@ from __future__ import annotations
 from mta.address import Address
 from mta.envelope import Body, Envelope, Notify, Recipient
 from mta.reply import Reply
-from mta.smtp import replies
+from mta.smtp import message_replies
 from mta.smtp.bdat import ChunkDecoder
 from mta.smtp.commands import Bdat, MailFrom, RcptTo
 from mta.smtp.content import ContentDecoder
@@ -96,9 +96,9 @@ class Incoming:
         """
         most = self._terms.expanded_recipients
         if len(instead) > most:
-            return replies.LIST_TOO_LARGE.fill(recipient=str(rcpt.recipient))
+            return message_replies.LIST_TOO_LARGE.fill(recipient=str(rcpt.recipient))
         new = sum(address not in self._recipients for address in instead or (rcpt.recipient,))
-        return replies.TOO_MANY_EXPANDED.reply if len(self._recipients) + new > most else None
+        return message_replies.TOO_MANY_EXPANDED.reply if len(self._recipients) + new > most else None
 
     def add(self, rcpt: RcptTo, instead: tuple[Address, ...] = (), expanded: bool = False) -> None:
         """
@@ -180,24 +180,24 @@ class Incoming:
             return self._refusal
         fault = self._fault()
         if fault is None and header_too_large:
-            fault = replies.HEADER_TOO_LARGE
+            fault = message_replies.HEADER_TOO_LARGE
         if fault is None and too_deep:
-            fault = replies.TOO_DEEP
+            fault = message_replies.TOO_DEEP
         if fault is None and hops > self._terms.hops:
-            fault = replies.TOO_MANY_HOPS
-        if fault is replies.TOO_LARGE:
+            fault = message_replies.TOO_MANY_HOPS
+        if fault is message_replies.TOO_LARGE:
             return self._too_large()
         return None if fault is None else fault.reply
 
     def _too_large(self) -> Reply:
-        return replies.TOO_LARGE.fill(limit=str(self._terms.message_size))
+        return message_replies.TOO_LARGE.fill(limit=str(self._terms.message_size))
 
     def _fault(self) -> ServerReply | None:
         decoder = self.decoder
         if self.size > self._terms.message_size:
-            return replies.TOO_LARGE
+            return message_replies.TOO_LARGE
         if decoder.bare_newlines and not self._normalize:
-            return replies.BARE_NEWLINE
+            return message_replies.BARE_NEWLINE
         if decoder.long_line:
-            return replies.TEXT_LINE_TOO_LONG
+            return message_replies.TEXT_LINE_TOO_LONG
         return None

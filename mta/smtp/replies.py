@@ -1,8 +1,8 @@
 """
-Every reply the server gives, declared once.
+What the server replies in a session: to its hello, to commands that are no part of a message, at its end.
 
-Owns: codes, enhanced codes, texts, and docs/replies.md, which is rendered from here.
-Never: decides when a reply is given.
+Owns: codes, enhanced codes, texts; and docs/replies.md, which is rendered from here.
+Never: decides when a reply is given, speaks of a message (`mta/smtp/message_replies.py`).
 
 A text says what is wrong and what to do about it. Write the page anew with
 ``python -m mta.smtp.replies > docs/replies.md``.
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import sys
 
+from mta.smtp import message_replies
 from mta.smtp.server_reply import ServerReply, page
 
 # RFC 2034 4: the greeting, the answer to a hello and 3xx replies carry no enhanced code.
-
 GREETING = ServerReply(220, None, "{hostname} ESMTP", "The greeting: say EHLO.", "RFC 5321 4.2")
 GREETING_LMTP = ServerReply(220, None, "{hostname} LMTP", "The greeting: say LHLO.", "RFC 2033 4.1")
 GOODBYE = ServerReply(221, "2.0.0", "{hostname} closing the connection", "QUIT was understood.", "RFC 5321 4.1.1.10")
@@ -33,25 +33,6 @@ HELLO = ServerReply(
     250, None, "{hostname}", "HELO or EHLO was understood; after EHLO the extensions follow.", "RFC 5321 4.1.1.1"
 )
 OK = ServerReply(250, "2.0.0", "Ok", "NOOP or RSET was done.", "RFC 5321 4.1.1.5, 4.1.1.9")
-SENDER_OK = ServerReply(250, "2.1.0", "Ok", "The sender is accepted.", "RFC 5321 4.1.1.2")
-RECIPIENT_OK = ServerReply(250, "2.1.5", "Ok", "The recipient is accepted.", "RFC 5321 4.1.1.3")
-QUEUED = ServerReply(
-    250,
-    "2.0.0",
-    "Ok: queued as {queue_id}",
-    "The message is safe on disk under this queue id, and this server is responsible for it.",
-    "RFC 5321 4.2.5, 6.1",
-)
-MOVED_FORWARDED = ServerReply(
-    251,
-    "2.1.5",
-    "User has moved; will forward to <{new}>",
-    "The user is in `local.moved`: the message goes to the new address, which is good to know for the next one.",
-    "RFC 5321 3.4",
-)
-CHUNK_OK = ServerReply(
-    250, "2.0.0", "{size} octets received", "The chunk of BDAT was taken; more are expected.", "RFC 3030 2"
-)
 VERIFIED = ServerReply(250, "2.1.5", "<{mailbox}>", "VRFY found this mailbox; of EXPN a member.", "RFC 5321 3.5.1")
 TURNED = ServerReply(
     250, "2.0.0", "Queuing for {domain} started", "ETRN: what waits for the domain is tried now.", "RFC 1985 5"
@@ -80,7 +61,6 @@ CANNOT_WRITE = ServerReply(
     "VRFY found the mailbox, or EXPN the members, and the client may be unable to read them.",
     "RFC 6531 3.7.4.2",
 )
-START_DATA = ServerReply(354, None, "Send the message; end it with <CR><LF>.<CR><LF>", "Go ahead.", "RFC 5321 4.1.1.4")
 
 SHUTTING_DOWN = ServerReply(
     421, "4.3.2", "{hostname} is shutting down; try again later", "The server stops or restarts.", "RFC 5321 3.8"
@@ -134,28 +114,6 @@ FAULT = ServerReply(
     "The spool could not store the message, or the server has a bug; its log says more.",
     "RFC 5321 4.2.2, RFC 3463 3.4",
 )
-TOO_MANY_MESSAGES_A_MINUTE = ServerReply(
-    450,
-    "4.7.1",
-    "Too many messages from your address within a minute; slow down",
-    "The client sent `limits.message_rate` messages in the last minute.",
-    "RFC 5321 7.8",
-)
-TOO_MANY_RECIPIENTS_A_MINUTE = ServerReply(
-    450,
-    "4.7.1",
-    "Too many recipients from your address within a minute; slow down",
-    "The client named `limits.recipient_rate` recipients in the last minute.",
-    "RFC 5321 7.8",
-)
-REPORTS_EXHAUSTED = ServerReply(
-    455,
-    "4.3.3",
-    "Reports of delivery to this sender can't be promised now; try again later, or leave NOTIFY=SUCCESS out",
-    "The sender had `bounce.rate_per_sender` reports in the last hour, and one more is asked for from outside of"
-    " `relay.networks`: to take it and stay silent would break RFC 3461, to send it could flood a forged address.",
-    "RFC 5321 4.1.1.11, RFC 3461 4.1",
-)
 TURN_FAILED = ServerReply(
     458, "4.3.0", "Queuing for {domain} failed; try again later", "ETRN: the spool did not answer.", "RFC 1985 5"
 )
@@ -173,30 +131,6 @@ TURN_DENIED = ServerReply(
     "ETRN: the domain is not in `relay.etrn_domains`.",
     "RFC 1985 5",
 )
-NO_ROOM = ServerReply(
-    452, "4.3.1", "Not enough room on disk; try again later", "The disk is nearly full.", "RFC 5321 4.2.2, 4.3.2"
-)
-DISK_FULL = ServerReply(
-    452,
-    "4.3.1",
-    "The disk is full, nothing was queued; try again later",
-    "The message could not be written.",
-    "RFC 5321 4.2.2, RFC 3463 3.4",
-)
-TOO_MANY_RECIPIENTS = ServerReply(
-    452,
-    "4.5.3",
-    "Too many recipients; send the message to these first, then to the rest",
-    "The message has `limits.recipients` recipients already; they stay accepted.",
-    "RFC 5321 4.5.3.1.10",
-)
-TOO_MANY_EXPANDED = ServerReply(
-    452,
-    "4.5.3",
-    "Too many recipients behind this address; send the message to the others first, then to it",
-    "With its members the message would have more than `limits.expanded_recipients` recipients.",
-    "RFC 5321 4.5.3.1.10",
-)
 
 UNKNOWN_COMMAND = ServerReply(
     500, "5.5.1", "Command not recognized; HELP lists those that are", "No command of SMTP.", "RFC 5321 4.2.4"
@@ -211,13 +145,6 @@ BAD_LINE = ServerReply(
 LINE_TOO_LONG = ServerReply(
     500, "5.5.2", "Command line too long", "The line has more than `limits.command_line` octets.", "RFC 5321 4.5.3.1.4"
 )
-TEXT_LINE_TOO_LONG = ServerReply(
-    500,
-    "5.6.0",
-    "The message has a line that is too long; encode it (RFC 2045)",
-    "A line of the content has more than `limits.text_line` octets.",
-    "RFC 5321 4.5.3.1.6, 4.5.3.1.9",
-)
 BAD_SYNTAX = ServerReply(
     501, "5.5.4", "Syntax: {syntax}", "The command's argument is missing or malformed.", "RFC 5321 4.1.1, 4.2.2"
 )
@@ -227,15 +154,6 @@ BAD_PARAMETER = ServerReply(
     "Parameter is malformed or given twice: {parameter}",
     "A parameter of MAIL or RCPT breaks the grammar, has an impossible value or repeats.",
     "RFC 5321 4.1.2, 4.1.1.11",
-)
-BAD_SENDER = ServerReply(501, "5.1.7", "Bad sender: {reason}", "MAIL holds no valid reverse-path.", "RFC 5321 4.1.2")
-BAD_RECIPIENT = ServerReply(501, "5.1.3", "Bad recipient: {reason}", "RCPT holds no valid path.", "RFC 5321 4.1.2")
-BAD_CHUNK = ServerReply(
-    501,
-    "5.5.4",
-    "Syntax: BDAT size [LAST]; closing the connection",
-    "Where the chunk ends can't be known, so nothing behind it can be trusted to be a command.",
-    "RFC 3030 2",
 )
 UNKNOWN_TOPIC = ServerReply(
     504, "5.5.4", "No help on that; HELP lists what there is", "HELP with no command of this session.", "RFC 5321 4.2.2"
@@ -261,27 +179,6 @@ NOT_LMTP = ServerReply(
     500, "5.5.1", "This is SMTP, not LMTP: send EHLO", "LHLO came to a listener of another role.", "RFC 2033 4.1"
 )
 HELLO_FIRST = ServerReply(503, "5.5.1", "Send EHLO first", "MAIL came before a hello.", "RFC 5321 4.1.4")
-MAIL_FIRST = ServerReply(503, "5.5.1", "Send MAIL first", "RCPT, DATA or BDAT came before MAIL.", "RFC 5321 3.3, 4.1.4")
-NESTED_MAIL = ServerReply(
-    503, "5.5.1", "A message is under way; finish it or send RSET", "MAIL came twice.", "RFC 5321 4.1.4"
-)
-CHUNKS_UNDER_WAY = ServerReply(
-    503,
-    "5.5.1",
-    "Chunks are under way; send BDAT until LAST, or RSET",
-    "MAIL, RCPT or DATA came between two BDAT.",
-    "RFC 3030 2",
-)
-BINARY_NEEDS_BDAT = ServerReply(
-    503,
-    "5.5.1",
-    "BODY=BINARYMIME was declared: send the message with BDAT",
-    "DATA has no way to carry binary content.",
-    "RFC 3030 3",
-)
-NO_RECIPIENTS_LMTP = ServerReply(
-    503, "5.5.1", "No valid recipients", "LMTP: DATA or BDAT came, but no RCPT was accepted.", "RFC 2033 4.2"
-)
 # RFC 7504 3: 521 is for hosts that take no mail from anybody, and must not stand for less.
 CLOSED_GREETING = ServerReply(
     521, None, "{hostname} does not accept mail", "The greeting of a listener of role closed.", "RFC 7504 3"
@@ -303,82 +200,13 @@ REFUSED_CLIENT = ServerReply(
     "The answer to every command but QUIT of a client in `relay.refused`.",
     "RFC 5321 3.1",
 )
-LIST_TOO_LARGE = ServerReply(
-    550,
-    "5.2.4",
-    "<{recipient}> stands for more recipients than a message may have",
-    "The alias has more than `limits.expanded_recipients` members.",
-    "RFC 5321 3.9, RFC 3463 3.3",
-)
-NO_SUCH_USER = ServerReply(
-    550, "5.1.1", "<{recipient}>: no such user here", "The domain is local, the user is not.", "RFC 5321 3.3"
-)
-UNKNOWN_DOMAIN = ServerReply(
-    550,
-    "5.1.2",
-    "<{recipient}>: there is no such domain",
-    "The DNS does not know the recipient's domain, and `relay.check_domains` is on.",
-    "RFC 5321 2.3.5, RFC 3463 3.2",
-)
-RELAY_DENIED = ServerReply(
-    550,
-    "5.7.1",
-    "<{recipient}>: this server does not relay for you",
-    "The domain is neither local nor in `relay.domains`, and the client is not in `relay.networks`.",
-    "RFC 5321 3.6.2",
-)
-MOVED = ServerReply(
-    551,
-    "5.1.6",
-    "User has moved; please try <{new}>",
-    "The user is in `local.moved`, and `local.moved_reply` says not to forward.",
-    "RFC 5321 3.4",
-)
 UNKNOWN_NAME = ServerReply(550, "5.1.1", "Nobody of that name here", "VRFY or EXPN found nothing.", "RFC 5321 4.3.2")
-SUBMISSION_DENIED = ServerReply(
-    550,
-    "5.7.1",
-    "This port takes mail of its own users only, and you are none",
-    "The listener has role submission, and the client is not in `relay.networks`.",
-    "RFC 6409 4.3",
-)
 AMBIGUOUS = ServerReply(
     553,
     "5.1.4",
     "Ambiguous; give the whole address",
     "VRFY found several mailboxes; the first of them follow, where the client can read them.",
     "RFC 5321 3.5.1",
-)
-BARE_NEWLINE = ServerReply(
-    550,
-    "5.5.2",
-    "The message holds a bare <CR> or <LF>; lines must end in <CR><LF>",
-    "Refused, because servers disagree where such a line ends: it can hide a second message.",
-    "RFC 5321 2.3.8, 4.1.1.4",
-)
-TOO_LARGE = ServerReply(
-    552,
-    "5.3.4",
-    "The message is too large; the limit is {limit} octets",
-    "SIZE declares, or the content has, more than `limits.message_size`.",
-    "RFC 1870 6",
-)
-HEADER_TOO_LARGE = ServerReply(
-    552, "5.3.4", "The header is too large", "The header has more than `limits.header_size` octets.", "RFC 5321 4.5.3"
-)
-NOT_ASCII = ServerReply(
-    553,
-    "5.6.7",
-    "An address beyond ASCII needs the parameter SMTPUTF8 of MAIL",
-    "RCPT holds octets above 127, and MAIL did not say SMTPUTF8.",
-    "RFC 6531 3.5",
-)
-SENDER_NOT_ASCII = ServerReply(
-    550,
-    "5.6.7",
-    "An address beyond ASCII needs the parameter SMTPUTF8",
-    "MAIL holds octets above 127, but not SMTPUTF8.",
-    "RFC 6531 3.5",
 )
 NAME_NOT_ASCII = ServerReply(
     550,
@@ -401,40 +229,12 @@ OUT_OF_TURN = ServerReply(
     "Data stood behind HELO, EHLO, LHLO or DATA, or was pipelined without EHLO; the connection is closed.",
     "RFC 2920 3.1",
 )
-NO_VALID_RECIPIENTS = ServerReply(
-    554, "5.5.1", "No valid recipients", "DATA or BDAT came, but no RCPT was accepted.", "RFC 5321 3.3"
-)
-TOO_DEEP = ServerReply(
-    554,
-    "5.6.0",
-    "The parts of the message are nested too deep",
-    "There are more than `limits.mime_depth` multiparts and messages, one in the other.",
-    "RFC 2046 5.1, 5.2.1",
-)
-TOO_MANY_HOPS = ServerReply(
-    554,
-    "5.4.6",
-    "Too many hops: the message seems to go round in a loop",
-    "The header has more than `limits.hops` Received fields.",
-    "RFC 5321 6.3",
-)
-UNKNOWN_PARAMETER = ServerReply(
-    555,
-    "5.5.4",
-    "Parameter not offered here: {parameter}",
-    "MAIL or RCPT has a parameter of an extension that EHLO does not offer.",
-    "RFC 5321 4.1.1.11",
-)
 
-DOMAIN_TAKES_NO_MAIL = ServerReply(
-    556,
-    "5.1.10",
-    "<{recipient}>: its domain takes no mail",
-    "The recipient's domain has a null MX, and `relay.check_domains` is on.",
-    "RFC 7504 4, RFC 7505 4.2",
-)
-
-CATALOG = {name: entry for name, entry in list(globals().items()) if isinstance(entry, ServerReply)}
+CATALOG = {
+    name: entry
+    for name, entry in (*vars(message_replies).items(), *list(globals().items()))
+    if isinstance(entry, ServerReply)
+}
 
 
 def render() -> str:

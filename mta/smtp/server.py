@@ -19,7 +19,7 @@ from typing import ClassVar
 from mta.address import Address
 from mta.envelope import Envelope
 from mta.reply import Reply
-from mta.smtp import replies
+from mta.smtp import message_replies, replies
 from mta.smtp.commands import (
     NOT_IMPLEMENTED,
     OBSOLETE,
@@ -140,7 +140,7 @@ class ServerSession(Standing):
 
     def _unreadable(self, line: bytes, reply: ServerReply) -> bytes:
         """The reply to a line that can't be taken apart; behind one of BDAT, which is nothing else, a chunk follows."""
-        return self._close(replies.BAD_CHUNK) if is_bdat(line) else self._refuse(reply)
+        return self._close(message_replies.BAD_CHUNK) if is_bdat(line) else self._refuse(reply)
 
     def _helo(self, argument: str) -> bytes | Question:
         return self._hello(argument, extended=False)
@@ -165,7 +165,7 @@ class ServerSession(Standing):
         if isinstance(mail, Reply):
             return self._refuse_with(mail)
         if mail.size is not None and mail.size > self._terms.message_size:
-            return self._refuse(replies.TOO_LARGE, limit=str(self._terms.message_size))
+            return self._refuse(message_replies.TOO_LARGE, limit=str(self._terms.message_size))
         return self._ask(mail)
 
     def _rcpt(self, argument: str) -> bytes | Question:
@@ -177,9 +177,9 @@ class ServerSession(Standing):
             return self._refuse_with(rcpt)
         if rcpt.recipient in message:
             message.add_again()
-            return replies.RECIPIENT_OK.wire
+            return message_replies.RECIPIENT_OK.wire
         if message.is_full:
-            return self._refuse(replies.TOO_MANY_RECIPIENTS)
+            return self._refuse(message_replies.TOO_MANY_RECIPIENTS)
         return self._ask(rcpt)
 
     def _data(self, argument: str) -> bytes | Question:
@@ -188,13 +188,13 @@ class ServerSession(Standing):
         if (misplaced := self._misplaced(b"DATA")) is not None:
             return misplaced
         if self._current.is_binary:
-            return self._refuse(replies.BINARY_NEEDS_BDAT)
+            return self._refuse(message_replies.BINARY_NEEDS_BDAT)
         return self._ask(StartData(self._current.envelope))
 
     def _bdat(self, argument: str) -> bytes | Question:
         chunk = read_bdat(argument)
         if chunk is None:
-            return self._close(replies.BAD_CHUNK)
+            return self._close(message_replies.BAD_CHUNK)
         # RFC 3030 2: a chunk that is refused is read all the same, and never taken for commands. It ends the
         # transaction, so that what the client has pipelined behind it, another message even, finds its place.
         misplaced = None if b"BDAT" in MOVES[self.stage] else self._out_of_order(b"BDAT").reply
@@ -241,7 +241,7 @@ class ServerSession(Standing):
         if isinstance(question, Reply):
             return self._refuse_with(question)
         if self.stage is not Stage.READY:  # RFC 1985 5: not within a transaction
-            return self._refuse(replies.NESTED_MAIL if self.helo else replies.HELLO_FIRST)
+            return self._refuse(message_replies.NESTED_MAIL if self.helo else replies.HELLO_FIRST)
         self._conduct.junk()
         return self._ask(question)
 
@@ -289,7 +289,7 @@ class ServerSession(Standing):
         asked, self._asked = self._asked, None
         if isinstance(asked, RcptTo) and reply is not None and not (self._current.utf8 or str(reply).isascii()):
             # RFC 6531 3.7.4.1: who did not say SMTPUTF8 must not be told a new address that is not ASCII.
-            reply = None if reply.is_positive else replies.NO_SUCH_USER.fill(recipient=str(asked.recipient))
+            reply = None if reply.is_positive else message_replies.NO_SUCH_USER.fill(recipient=str(asked.recipient))
         if reply is not None and not reply.is_positive:
             if isinstance(asked, EndOfData):
                 return self._conclude(reply)
@@ -300,14 +300,14 @@ class ServerSession(Standing):
                     return self._refuse_with(refusal)
                 self._current.add(asked, instead, expanded)
                 self._move(b"RCPT")
-                wire = replies.RECIPIENT_OK.wire
+                wire = message_replies.RECIPIENT_OK.wire
             case MailFrom():
                 self._message = Incoming(asked, self._terms, self._normalize)
                 self._move(b"MAIL")
-                wire = replies.SENDER_OK.wire
+                wire = message_replies.SENDER_OK.wire
             case StartData():
                 self._move(b"DATA")
-                wire = replies.START_DATA.wire
+                wire = message_replies.START_DATA.wire
             case Hello(name, extended):
                 # RFC 5321 4.1.4: a hello resets the session as RSET does.
                 self._message = None
@@ -325,7 +325,7 @@ class ServerSession(Standing):
         self._asked = None
         self._conduct.forgive()
         self._messages += 1
-        return self._conclude(replies.QUEUED.fill(queue_id=queue_id))
+        return self._conclude(message_replies.QUEUED.fill(queue_id=queue_id))
 
     def failed(self, reply: Reply = replies.FAULT.reply) -> bytes:
         """The reply to a command that a fault of ours kept from being carried out; the session goes on without mail."""
@@ -384,7 +384,7 @@ class ServerSession(Standing):
             return self._conclude(refusal)
         if not message.is_complete:
             self._move(b"+")
-            return replies.CHUNK_OK.fill(size=str(message.chunk_size)).encode()
+            return message_replies.CHUNK_OK.fill(size=str(message.chunk_size)).encode()
         question = EndOfData(message.envelope)
         self._asked = question
         return question

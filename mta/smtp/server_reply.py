@@ -2,7 +2,7 @@
 One reply of the server's catalog.
 
 Owns: its shape, its text with fields filled in, and how a catalog looks as a page.
-Never: is one; they all stand in `mta/smtp/replies.py`.
+Never: is one; they stand in `mta/smtp/replies.py` and `mta/smtp/message_replies.py`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def page(catalog: Iterable[ServerReply]) -> str:
     ]
     return (
         "# Replies\n\n"
-        "Every reply of the SMTP server, rendered from `mta/smtp/replies.py`. Words in braces are filled in.\n\n"
+        "Every reply of the SMTP server, rendered from `mta/smtp/replies.py` and `message_replies.py`. Words in braces"
+        " are filled in.\n\n"
         "| Code | Enhanced | Text | Meaning | Source |\n|---|---|---|---|---|\n" + "".join(rows)
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from mta.smtp import replies
+from mta.smtp import message_replies, replies
 
 
 class Stage(Enum):
@@ -48,14 +48,14 @@ OUT_OF_ORDER = {
     (Stage.CONNECTED, b"RCPT"): replies.HELLO_FIRST,
     (Stage.CONNECTED, b"DATA"): replies.HELLO_FIRST,
     (Stage.CONNECTED, b"BDAT"): replies.HELLO_FIRST,
-    (Stage.READY, b"RCPT"): replies.MAIL_FIRST,
-    (Stage.READY, b"DATA"): replies.MAIL_FIRST,
-    (Stage.READY, b"BDAT"): replies.MAIL_FIRST,
-    (Stage.MAIL, b"MAIL"): replies.NESTED_MAIL,
-    (Stage.RCPT, b"MAIL"): replies.NESTED_MAIL,
-    (Stage.MAIL, b"DATA"): replies.NO_VALID_RECIPIENTS,
-    (Stage.MAIL, b"BDAT"): replies.NO_VALID_RECIPIENTS,
-    (Stage.CHUNKS, b"MAIL"): replies.CHUNKS_UNDER_WAY,
-    (Stage.CHUNKS, b"RCPT"): replies.CHUNKS_UNDER_WAY,
-    (Stage.CHUNKS, b"DATA"): replies.CHUNKS_UNDER_WAY,
+    (Stage.READY, b"RCPT"): message_replies.MAIL_FIRST,
+    (Stage.READY, b"DATA"): message_replies.MAIL_FIRST,
+    (Stage.READY, b"BDAT"): message_replies.MAIL_FIRST,
+    (Stage.MAIL, b"MAIL"): message_replies.NESTED_MAIL,
+    (Stage.RCPT, b"MAIL"): message_replies.NESTED_MAIL,
+    (Stage.MAIL, b"DATA"): message_replies.NO_VALID_RECIPIENTS,
+    (Stage.MAIL, b"BDAT"): message_replies.NO_VALID_RECIPIENTS,
+    (Stage.CHUNKS, b"MAIL"): message_replies.CHUNKS_UNDER_WAY,
+    (Stage.CHUNKS, b"RCPT"): message_replies.CHUNKS_UNDER_WAY,
+    (Stage.CHUNKS, b"DATA"): message_replies.CHUNKS_UNDER_WAY,
 }

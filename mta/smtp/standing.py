@@ -8,7 +8,7 @@ Never: knows a command (`mta/smtp/server.py`).
 from __future__ import annotations
 
 from mta.reply import Reply
-from mta.smtp import replies
+from mta.smtp import message_replies
 from mta.smtp.conduct import Conduct
 from mta.smtp.incoming import Incoming
 from mta.smtp.server_reply import ServerReply
@@ -70,7 +70,11 @@ class Standing:
     def _out_of_order(self, verb: bytes) -> ServerReply:
         reply = OUT_OF_ORDER[self.stage, verb]
         # RFC 2033 4.2 wants 503 here.
-        return replies.NO_RECIPIENTS_LMTP if self._terms.lmtp and reply is replies.NO_VALID_RECIPIENTS else reply
+        return (
+            message_replies.NO_RECIPIENTS_LMTP
+            if self._terms.lmtp and reply is message_replies.NO_VALID_RECIPIENTS
+            else reply
+        )
 
     def _given(self, reply: Reply) -> bytes:
         return reply.encode() if reply.is_positive else self._refuse_with(reply)

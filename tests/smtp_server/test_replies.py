@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.smtp import replies
+from mta.smtp import message_replies
 from mta.smtp.replies import CATALOG, render
 
 PAGE = Path(__file__).parents[2] / "docs" / "replies.md"
@@ -49,5 +49,5 @@ class ReplyTests(SynchronousTestCase):
 
     def test_wire(self) -> None:
         """A reply without fields is ready for the wire."""
-        self.assertEqual(b"250 2.1.5 Ok\r\n", replies.RECIPIENT_OK.wire)
-        self.assertEqual(b"250 2.0.0 Ok: queued as X\r\n", replies.QUEUED.fill(queue_id="X").encode())
+        self.assertEqual(b"250 2.1.5 Ok\r\n", message_replies.RECIPIENT_OK.wire)
+        self.assertEqual(b"250 2.0.0 Ok: queued as X\r\n", message_replies.QUEUED.fill(queue_id="X").encode())
