@@ -9,19 +9,20 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mta.selection import Selection
 from mta.spool import reading, schema
 from tests.campaigns.crash.clients import Client
-from tests.campaigns.crash.ledger import Arrival, Ledger, Reply, Verdict, token_and_digest
+from tests.campaigns.crash.ledger import Arrival, Ledger, Reply, Side, Verdict, token_and_digest
 from tests.campaigns.crash.site import CALM, Site, Temper
-from tests.end_to_end.daemon import Daemon, route
+from tests.end_to_end.daemon import Daemon, eventually, greeted, route
 
 # Two sites of bad temper, one of them far worse, and local mailboxes.
 _RECIPIENTS = (
@@ -67,10 +68,10 @@ def run(course: Course, say: Callable[[str], None]) -> Verdict:
         for client in clients:
             client.start()
         for number in range(1, course.kills + 1):
-            _kill(daemon, rng, course, ledger)
+            moment = _kill(daemon, rng, course, ledger)
             acknowledged, taken = ledger.counts()
             say(
-                f"kill {number:3}/{course.kills}: {acknowledged:6} acknowledged, {taken:6} arrivals at the sites,"
+                f"kill {number:3}/{course.kills} {moment:22}: {acknowledged:6} acknowledged, {taken:6} arrivals,"
                 f" {sum(site.refusals for site in sites):5} refused for now, {len(_queue(daemon)):5} in the queue"
             )
             daemon.spawn()
@@ -87,18 +88,31 @@ def run(course: Course, say: Callable[[str], None]) -> Verdict:
         return ledger.judge(_left(daemon))
 
 
-def _kill(daemon: Daemon, rng: random.Random, course: Course, ledger: Ledger) -> None:
-    """Kill it: now and then while it is still starting."""
+def _kill(daemon: Daemon, rng: random.Random, course: Course, ledger: Ledger) -> str:
+    """Kill it: while it starts, at any moment, or in the instant of a 250, when a promise was made; which it was."""
     process = daemon.process
     assert process is not None
-    time.sleep(rng.uniform(0.05, 1.0) if rng.random() < 0.2 else rng.uniform(0.8, 0.8 + course.longest_life))
+    starting, side = rng.random() < 0.2, rng.choice((None, Side.CLIENT, Side.CLIENT, Side.SITE))
+    if starting:
+        time.sleep(rng.uniform(0.05, 1.0))
+    else:
+        eventually(lambda: greeted(daemon.port) or process.poll() is not None, "the daemon's start")
+        time.sleep(rng.uniform(0, course.longest_life))
     if process.poll() is not None:
         raise AssertionError(f"the daemon ended by itself: {daemon.output.read_text()[-2000:]}")
+    moment = "while it starts" if starting else "at any moment"
+    if side is not None and not starting:
+        ledger.traps[side] = process.kill
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(2.0)
+            moment = side.value
+        ledger.traps.clear()
+    process.kill()
     # The lock is free once the process is gone; what was sent to it by then is in flight.
-    process.send_signal(signal.SIGKILL)
     process.wait()
     ledger.kills.append(time.time())
     daemon.process = None
+    return moment
 
 
 def _queue(daemon: Daemon) -> list[reading.QueueRow]:

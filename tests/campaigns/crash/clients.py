@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from threading import Event, Thread
 
-from tests.campaigns.crash.ledger import MARK, Ledger, Sent
+from tests.campaigns.crash.ledger import MARK, Ledger, Sent, Side
 
 # Octets of a body, and how often: a row, several rows of the spool's 256 KiB, and what lies between.
 _SIZES = (200, 200, 2_000, 2_000, 2_000, 30_000, 120_000, 262_144, 700_000)
@@ -82,6 +82,7 @@ class Client(Thread):
         self._ledger.send(token, sent)
         code, said = _by_bdat(peer, data) if chunked else peer.data(data)
         if code == 250:
+            self._ledger.spring(Side.CLIENT)
             found = re.search(rb"queued as (\w+)", said)
             self._ledger.send(token, replace(sent, acknowledged=True, queue_id=found[1].decode() if found else ""))
 

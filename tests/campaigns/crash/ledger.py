@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from threading import Lock
@@ -22,6 +22,13 @@ MARK = b"X-Campaign: "
 RECORDED_WITHIN = 1.0
 
 Key = tuple[str, str]  # the token of a message, a recipient
+
+
+class Side(Enum):
+    """Whose 250 it is that a kill waits for."""
+
+    CLIENT = "a client has a 250"
+    SITE = "a site has sent a 250"
 
 
 class Reply(Enum):
@@ -96,13 +103,23 @@ def token_and_digest(content: bytes) -> tuple[str, str]:
 
 
 class Ledger:
-    """Written by clients and sites in their threads, read at the end."""
+    """
+    Written by clients and sites in their threads, read at the end.
+
+    `traps` has what to do at the next 250 of one side, once, in the thread that saw it: a kill at the worst moment.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._sent: dict[str, Sent] = {}
         self._arrivals: list[Arrival] = []
         self.kills: list[float] = []
+        self.traps: dict[Side, Callable[[], None]] = {}
+
+    def spring(self, side: Side) -> None:
+        """A 250 was read by a client, or sent by a site."""
+        if self.traps and (trap := self.traps.pop(side, None)):
+            trap()
 
     def send(self, token: str, sent: Sent) -> None:
         """A client is about to send a message, or knows more of one."""

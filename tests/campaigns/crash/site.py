@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock, Thread
 
-from tests.campaigns.crash.ledger import Arrival, Ledger, Reply, token_and_digest
+from tests.campaigns.crash.ledger import Arrival, Ledger, Reply, Side, token_and_digest
 
 _PATH = re.compile(rb"<([^<>]*)>")
 
@@ -161,4 +161,5 @@ class _Session(socketserver.StreamRequestHandler):
         if lost:
             return False
         self._say(b"250 2.0.0 taken")
+        site.ledger.spring(Side.SITE)
         return True
