@@ -230,8 +230,12 @@ def mark(database: SpoolConnection, message: int, addresses: Sequence[Address], 
     )
 
 
-def record(database: SpoolConnection, report: Report) -> float | None:
-    """Write down a report; when something of it is due: a bounce at once, the message when its claim is given back."""
+def record(database: SpoolConnection, report: Report, unreadable: str | None = None) -> float | None:
+    """
+    Write down a report; when something of it is due: a bounce at once, the message when its claim is given back.
+
+    `unreadable` says why the content could not be read: what is not finished of the message goes to quarantine.
+    """
     message = report.message
     for result in report.results:
         if result.state.is_final:
@@ -256,6 +260,9 @@ def record(database: SpoolConnection, report: Report) -> float | None:
                 _note_told(database, message, result.address)
     write_events(database, report.events)
     due = None if report.keep_claim else settle(database, message)
+    if due is not None and unreadable is not None:
+        quarantine(database, message, unreadable, report.events[-1].at if report.events else due)
+        due = None
     if report.bounce is None:
         return due
     insert_whole(database, report.bounce)
