@@ -18,6 +18,8 @@ from mta.spool.spool import open_spool
 from tests.contracts.spools import ORIGIN, envelope
 from tests.spool.test_contract import ThreadCalls
 
+ROOT = Path(__file__).parent.parent.parent
+
 
 class DamageCase(SynchronousTestCase):
     """A spool file with 300 messages of 5,000 octets."""
@@ -95,6 +97,19 @@ class StartTests(DamageCase):
         """An index of the queue that can't be read is refused too: what it hides would never be due."""
         self.spoil(self.root("messages_due"))
         self.refused()
+
+    def test_repair(self) -> None:
+        """What docs/operating.md tells an operator to type brings all behind a damaged index into a sound spool."""
+        self.spoil(self.root("messages_due"))
+        elsewhere = self.directory / "elsewhere.sqlite"
+        self.path.rename(elsewhere)
+        self.wait(self.open().close())
+        recipe = (ROOT / "docs" / "operating.md").read_text().split('spool.sqlite "ATTACH', 1)[1].split('COMMIT"')[0]
+        with closing(schema.connect(self.path)) as database:
+            database.executescript(f"ATTACH{recipe.replace('/elsewhere/spool.sqlite', str(elsewhere))}COMMIT")
+        soundness.examine(self.path)
+        self.assertEqual(300, self.ask("SELECT count(*) FROM messages"))
+        self.assertEqual(["ok"], [self.ask("PRAGMA integrity_check")])
 
     def test_damaged_header(self) -> None:
         """A file that does not begin as a database is no spool, and stays as it is."""
