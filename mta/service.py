@@ -38,6 +38,7 @@ from mta.dns.servers import system_servers
 from mta.ids import QueueIds
 from mta.maillog import LogFile, MailLog
 from mta.message.templates import TemplateError
+from mta.queue.manager import SPREAD
 from mta.spool import SpoolError, answering, place, schema, soundness
 from mta.spool.ballast import Ballast
 from mta.spool.spool import Spool, open_spool
@@ -135,6 +136,7 @@ class MtaService(Service):
                 journal=mail_log.event,
                 retry_in=doubt_retry(config, rng),
                 ballast=ballast,
+                longest_wait=_longest_wait(config),
             )
         except SpoolError as error:
             raise StartError(str(error), os.EX_DATAERR) from error
@@ -302,6 +304,12 @@ def _with_backlog(endpoint: str) -> str:
     """
     takes_one = endpoint.startswith(("tcp:", "tcp6:", "ssl:")) and ":backlog=" not in endpoint
     return f"{endpoint}:backlog={BACKLOG}" if takes_one else endpoint
+
+
+def _longest_wait(config: Config) -> float:
+    """The longest that anything in the queue waits for its next turn, in seconds."""
+    queue = config.queue
+    return max(max(queue.retry) * (1 + queue.jitter), queue.dead_maximum * (1 + SPREAD))
 
 
 def _user_name(uid: int) -> str:

@@ -8,6 +8,7 @@ Fails: with `SpoolError`, always by Deferred once it is open.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -170,7 +171,13 @@ def _at_once(_attempts: int) -> float:
 
 
 def _begin(
-    database: SpoolConnection, name: str, pid: int, now: float, journal: Journal, retry_in: RetryIn | None
+    database: SpoolConnection,
+    name: str,
+    pid: int,
+    now: float,
+    journal: Journal,
+    retry_in: RetryIn | None,
+    longest_wait: float = math.inf,
 ) -> tuple[int, int]:
     """Prepare the tables, become a worker and take over what dead ones left; its number, and the largest id there."""
     schema.prepare(database, name)
@@ -179,6 +186,8 @@ def _begin(
         row = database.execute("INSERT INTO workers (pid, beat) VALUES (?, ?) RETURNING id", (pid, now)).fetchone()
         storing.take_over(database, row[0], now, retry_in)
         storing.sweep_staged(database)
+        if longest_wait < math.inf:
+            storing.pull_in(database, now + longest_wait)
         database.execute("COMMIT")
         ids = database.execute("SELECT max(id) FROM messages UNION ALL SELECT max(message) FROM events").fetchall()
     except sqlite3.Error as error:
@@ -200,6 +209,7 @@ def open_spool(
     journal: Journal = lambda _event: None,
     retry_in: RetryIn | None = _at_once,
     ballast: Ballast | None = None,
+    longest_wait: float = math.inf,
 ) -> Spool:
     """
     The spool in `state_dir`, created where there is none; the caller holds the lock on the directory.
@@ -207,13 +217,14 @@ def open_spool(
     `journal` gets each event, once it is on disk. `retry_in` says when what is found in doubt is tried again, None that
     it waits for an operator.
 
-    `ballast` is what the queue may be emptied with where the disk is full, None for nothing.
+    `ballast` is what the queue may be emptied with where the disk is full, None for nothing. What is due later than in
+    `longest_wait` seconds was noted by a clock that was set back since: it is due then.
 
     Raises `SpoolError`, in one line that names the file.
     """
     path = state_dir / schema.FILE_NAME
     database = schema.connect(path)
-    worker, largest_id = _begin(database, str(path), pid, now, journal, retry_in)
+    worker, largest_id = _begin(database, str(path), pid, now, journal, retry_in, longest_wait)
     database.files, database.ballast = Files(path), ballast
     writing = ThreadedCommit(database, reactor.callFromThread, journal, "spool writer")
     reading = ThreadedCommit(schema.connect(path, read_only=True), reactor.callFromThread, journal, "spool reader")

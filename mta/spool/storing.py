@@ -373,3 +373,17 @@ def _doubt_marked(database: SpoolConnection, now: float, retry_in: RetryIn | Non
         )
         write_events(database, [Event(message, now, Kind.IN_DOUBT, address, detail)])
     return list(dict.fromkeys(row[0] for row in rows))
+
+
+def pull_in(database: SpoolConnection, latest: float) -> int:
+    """
+    Make nothing due later than `latest`, the longest wait from now; how many messages were.
+
+    Such a time was noted by a clock that has been set back since, or under longer waits than the operator wants now.
+    """
+    database.execute(
+        "UPDATE recipients SET due = ? WHERE state = 'queued' AND due > ?"
+        " AND message IN (SELECT id FROM messages WHERE claim IS NULL AND due > ?)",
+        (latest, latest, latest),
+    )
+    return database.execute("UPDATE messages SET due = ? WHERE claim IS NULL AND due > ?", (latest, latest)).rowcount

@@ -126,6 +126,22 @@ class StartTests(DamageCase):
         self.refused()
 
 
+class SetBackTests(DamageCase):
+    def test_due_in_a_day(self) -> None:
+        """What a clock that was a day ahead has put off is due after the longest wait, counted from a start."""
+        spool = self.open()
+        (entry,) = self.wait(spool.claim(1000.0, 1))
+        results = tuple(Result(recipient.address, State.QUEUED, 87_000.0, "later") for recipient in entry.recipients)
+        self.wait(spool.record(Report(entry.message, results, (), False)))
+        self.wait(spool.close())
+        spool = open_spool(self.directory, self.calls, pid=1, now=1000.0, longest_wait=600.0)  # type: ignore[arg-type]
+        self.addCleanup(lambda: self.wait(spool.close()))
+        self.assertEqual(299, len(self.wait(spool.claim(1599.0, 1000))))
+        self.assertEqual(1600.0, self.wait(spool.next_due()))
+        (late,) = self.wait(spool.claim(1600.0, 1000))
+        self.assertEqual((entry.message, len(entry.recipients)), (late.message, len(late.recipients)))
+
+
 class RunningTests(DamageCase):
     def claim(self, spool: ISpool) -> list[Entry]:
         entries: list[Entry] = self.wait(spool.claim(1000.0, 1000))
