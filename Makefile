@@ -5,6 +5,8 @@ VENV   ?= .venv
 CONFIG ?= etc/mta.toml
 TESTS  ?= tests
 JOBS   ?= 2
+# Of a crash campaign: how often the daemon is killed.
+KILLS  ?= 40
 # Of fuzzing: for each target; which of them; of the search; where inputs that reach new code are kept, if anywhere.
 SECONDS ?= 60
 TARGETS ?=
@@ -17,7 +19,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 INPUTS  := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check docs bench fuzz constraints clean
+.PHONY: help run test lint types check docs bench crash overload fuzz constraints clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -46,6 +48,12 @@ docs: $(VENV)/.ready-run ## Render the sample configuration and the generated do
 bench: $(VENV)/.ready-run ## Measure beside Postfix (needs Debian's postfix package).
 	$(BIN)/python -m bench.relay
 	$(BIN)/python -m bench.memory
+
+crash: $(VENV)/.ready-test ## Kill the daemon KILLS=40 times under load: nothing acknowledged may be lost.
+	$(BIN)/python -m tests.campaigns.crash --kills $(KILLS) --seed $(SEED)
+
+overload: $(VENV)/.ready-test ## Idle, slow, hasty and greedy clients: the figures of docs/limits.md.
+	$(BIN)/python -m bench.overload
 
 fuzz: $(VENV)/.ready-fuzz ## Look for input that breaks a property: SECONDS=60 for each target.
 	$(BIN)/python -m fuzz run --seconds $(SECONDS) --seed $(SEED) --jobs $(JOBS) $(if $(KEEP),--keep $(KEEP)) $(TARGETS)

@@ -30,10 +30,10 @@ endpoint = "tcp:{port}:interface=127.0.0.1"
 role = "mx"
 
 [relay]
-networks = ["127.0.0.0/8"]
+networks = ["{trusted}"]
 
 [limits]
-message_size = "100MiB"
+{limits}
 
 [[route]]
 recipients = ["*"]
@@ -138,11 +138,17 @@ def sink(top: Path) -> Iterator[tuple[Sink, int]]:
 
 
 @contextlib.contextmanager
-def our_daemon(top: Path, next_hop: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Our daemon, relaying everything to `next_hop`, and its port; state and output are in `top`."""
+def our_daemon(
+    top: Path, next_hop: str, *, limits: str = 'message_size = "100MiB"', trusted: str = "127.0.0.0/8"
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """
+    Our daemon, relaying everything to `next_hop`, and its port; state and output are in `top`.
+
+    `limits` are lines of the table of that name, `trusted` is the network that may relay.
+    """
     port = free_port()
     config = top / "mta.toml"
-    config.write_text(_CONFIG.format(state=top / "state", port=port, next_hop=next_hop))
+    config.write_text(_CONFIG.format(state=top / "state", port=port, next_hop=next_hop, limits=limits, trusted=trusted))
     command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
     command += ["--logfile", str(top / "twistd.log"), "mta", "--config", str(config)]
     with (top / "daemon.out").open("wb") as output:

@@ -38,7 +38,9 @@ from mta.dns.servers import system_servers
 from mta.ids import QueueIds
 from mta.maillog import LogFile, MailLog
 from mta.message.templates import TemplateError
-from mta.spool import SpoolError, answering, place, schema
+from mta.queue.manager import SPREAD
+from mta.spool import SpoolError, answering, place, schema, soundness
+from mta.spool.ballast import Ballast
 from mta.spool.spool import Spool, open_spool
 
 # How often old events are forgotten, in seconds.
@@ -68,6 +70,8 @@ def reserve(config: Config) -> TextIO:
     except place.PlaceError as error:
         raise StartError(str(error), error.code) from error
     try:
+        Ballast(config.state_dir).clear()  # a start takes room, too
+        soundness.examine(config.state_dir / schema.FILE_NAME)
         database = schema.connect(config.state_dir / schema.FILE_NAME)
         try:
             schema.prepare(database, str(config.state_dir / schema.FILE_NAME))
@@ -122,6 +126,7 @@ class MtaService(Service):
             raise StartError(f"{self._log_path}: cannot write the log: {error.strerror}", os.EX_CANTCREAT) from error
         mail_log = MailLog(self._log_file.write, config.log.format)
         rng = random.Random()
+        ballast = Ballast(config.state_dir)
         try:
             spool = open_spool(
                 config.state_dir,
@@ -130,10 +135,13 @@ class MtaService(Service):
                 now=reactor.seconds(),
                 journal=mail_log.event,
                 retry_in=doubt_retry(config, rng),
+                ballast=ballast,
+                longest_wait=_longest_wait(config),
             )
         except SpoolError as error:
             raise StartError(str(error), os.EX_DATAERR) from error
         self._spool = spool
+        ballast.take()  # where there is no room, no mail is taken until there is
         self._resolver = Resolver(
             reactor=reactor,
             servers=config.dns.servers or system_servers(),
@@ -147,6 +155,13 @@ class MtaService(Service):
         def note(kind: str, fields: Mapping[str, str]) -> None:
             mail_log.note(reactor.seconds(), kind, fields)
 
+        room = place.Room(
+            config.state_dir / schema.FILE_NAME,
+            config.limits.free_space_percent,
+            config.limits.message_size,
+            reactor.seconds,
+            ballast,
+        )
         around = Surroundings(
             reactor=reactor,
             spool=spool,
@@ -154,12 +169,7 @@ class MtaService(Service):
             rng=rng,
             ids=QueueIds(above=spool.largest_id),
             run_in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),
-            room=place.Room(
-                config.state_dir / schema.FILE_NAME,
-                config.limits.free_space_percent,
-                config.limits.message_size,
-                reactor.seconds,
-            ),
+            room=lambda: not spool.damage() and room(),
             note=note,
         )
         try:
@@ -294,6 +304,12 @@ def _with_backlog(endpoint: str) -> str:
     """
     takes_one = endpoint.startswith(("tcp:", "tcp6:", "ssl:")) and ":backlog=" not in endpoint
     return f"{endpoint}:backlog={BACKLOG}" if takes_one else endpoint
+
+
+def _longest_wait(config: Config) -> float:
+    """The longest that anything in the queue waits for its next turn, in seconds."""
+    queue = config.queue
+    return max(max(queue.retry) * (1 + queue.jitter), queue.dead_maximum * (1 + SPREAD))
 
 
 def _user_name(uid: int) -> str:

@@ -14,6 +14,7 @@ from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.python import usage
 
+from mta import steady
 from mta.config.loading import ConfigError, load
 from mta.service import MtaService, StartError, complain, reserve
 
@@ -43,6 +44,7 @@ def makeService(options: Options) -> IService:
     except StartError as error:
         complain(str(error))
         raise SystemExit(error.code) from error
+    steady.keep(reactor)
     log_path = config.log_path
     if log_path is None and options.parent is not None and not options.parent["nodaemon"]:
         log_path = config.state_dir / "mail.log"  # a daemon has no standard output

@@ -34,6 +34,7 @@ LAYERS = {
     "mta.admin": 3,
     "mta.assembly": 4,
     "mta.service": 4,
+    "mta.steady": 4,
     "mta.tap": 4,
     "mta.cli": 4,
     "mta.sim": 4,
@@ -43,7 +44,14 @@ SHARED = ("mta.spool.errors", "mta.spool.SpoolError")
 # Layers 0 and 1 take bytes and give values: no network, no waiting, no clock of their own. (`maillog` writes a file.)
 WITHOUT_INPUT_AND_OUTPUT = ("socket", "selectors", "select", "asyncio", "threading", "subprocess", "time", "ssl")
 # Started for a person who waits, or used by what is.
-NEVER_TWISTED = ("mta.cli", "mta.spool.schema", "mta.spool.reading", "mta.spool.selecting", "mta.spool.answering")
+NEVER_TWISTED = (
+    "mta.cli",
+    "mta.spool.schema",
+    "mta.spool.reading",
+    "mta.spool.selecting",
+    "mta.spool.answering",
+    "mta.spool.soundness",
+)
 # twistd enters here.
 ENTRY_POINTS = ("mta.tap",)
 

@@ -4,7 +4,8 @@ Group commit: many requests, one transaction, one fsync.
 Owns: the writer thread, the order of durable steps, and the way answers and events come back to the reactor.
 Never: knows what a request does; a request is a function of the connection.
 Fails: each request on its own, with `SpoolError`; a broken one does not take its neighbours along. A disk that gives
-no transaction at all fails what waits, once; the thread goes on.
+no transaction at all fails what waits, once; the thread goes on. Behind a damaged page, or with the file gone, nothing
+is written any more: what is there must not get worse, and what went there would be lost.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta.events import Event
-from mta.spool.errors import SpoolError
+from mta.spool.errors import SpoolDamageError, SpoolError
 from mta.spool.schema import SpoolConnection
+from mta.spool.soundness import ADVICE, is_damage, is_full
 
 T = TypeVar("T")
 Work = Callable[[SpoolConnection], T]
@@ -34,13 +36,26 @@ MAX_BATCH = 256
 _log = Logger()
 
 
+class Growth(Generic[T]):
+    """Work that brings new mail: on a full disk it has to wait behind all that empties the queue."""
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Work[T]) -> None:
+        self._work = work
+
+    def __call__(self, database: SpoolConnection) -> T:
+        return self._work(database)
+
+
 class Request(Generic[T]):
     """One function to run inside a transaction, and who waits for its result."""
 
-    __slots__ = ("answer", "result", "work")
+    __slots__ = ("answer", "grows", "result", "work")
 
     def __init__(self, work: Work[T]) -> None:
         self.work = work
+        self.grows = isinstance(work, Growth)
         self.answer: Deferred[T] = Deferred()
         self.result: T | Failure | None = None
 
@@ -58,16 +73,18 @@ def run_batch(database: SpoolConnection, batch: list[Request[Any]]) -> list[Even
 
     After return a power cut can't lose what succeeded; before, nothing of it is visible. Where one request or the
     commit fails, everything is rolled back and each is tried in a transaction of its own: only the broken one fails.
+    What empties the queue may have the room of the ballast where the disk is full.
     """
+    if database.damage:
+        return _all_failed(batch, SpoolDamageError(database.damage))
+    batch = _admitted(database, batch)
     try:
         if database.in_transaction:  # a rollback failed
             database.execute("ROLLBACK")
         database.execute(database.begin)
     except sqlite3.Error as error:
         # No request is to blame; alone, each would wait for the lock as long again (10 s).
-        for request in batch:
-            request.result = _failed(error)
-        return []
+        return _all_failed(batch, _noted(database, error))
     try:
         for request in batch:
             request.result = request.work(database)
@@ -77,20 +94,47 @@ def run_batch(database: SpoolConnection, batch: list[Request[Any]]) -> list[Even
         with suppress(sqlite3.Error):
             if database.in_transaction:
                 database.execute("ROLLBACK")
+        known = _noted(database, error)
+        if database.damage:
+            return _all_failed(batch, known)
         if len(batch) > 1:
             return [event for request in batch for event in run_batch(database, [request])]
-        batch[0].result = _failed(error)
+        if batch and is_full(error) and not batch[0].grows and database.ballast and database.ballast.give_back():
+            return run_batch(database, batch)
+        return _all_failed(batch, known)
     written, database.written = database.written, []
+    gone = database.files.missing() if database.files else ""
+    if gone:  # committed, to a file that nobody will find again
+        database.damage = f"spool: {gone}; {ADVICE}"
+        return _all_failed(batch, SpoolDamageError(database.damage))
     return written
 
 
-def _failed(error: Exception) -> Failure:
+def _admitted(database: SpoolConnection, batch: list[Request[Any]]) -> list[Request[Any]]:
+    """What may run: while the ballast is given back, new mail must not eat the room that lets the old mail out."""
+    if database.ballast is None or database.ballast.held:
+        return batch
+    _all_failed([request for request in batch if request.grows], SpoolError("spool: the disk is full"))
+    return [request for request in batch if not request.grows]
+
+
+def _all_failed(batch: list[Request[Any]], error: Exception) -> list[Event]:
+    for request in batch:
+        request.result = Failure(error)
+    return []
+
+
+def _noted(database: SpoolConnection, error: Exception) -> Exception:
     """The error as callers know it; a bug of ours keeps its own type, so that it is seen as one."""
-    if isinstance(error, sqlite3.Error):
-        wrapped = SpoolError(f"spool: {error}")
-        wrapped.__cause__ = error
-        return Failure(wrapped)
-    return Failure(error)
+    if not isinstance(error, sqlite3.Error):
+        return error
+    known = SpoolError(f"spool: {error}")
+    if is_damage(error):
+        known = SpoolDamageError(f"spool: the file is damaged: {error}; {ADVICE}")
+        if database.files is not None:  # it writes
+            database.damage = str(known)
+    known.__cause__ = error
+    return known
 
 
 class ThreadedCommit:
@@ -137,7 +181,10 @@ class ThreadedCommit:
         while not ending:
             batch, ending = self._gather()
             if batch:
+                before = self._state
                 events = run_batch(self._database, batch)
+                if self._state != before:
+                    self._call_in_reactor(self._alarm)
                 self._call_in_reactor(_firing(batch, events, self._journal))
         with suppress(sqlite3.Error):
             self._database.close()
@@ -156,6 +203,18 @@ class ThreadedCommit:
         except Empty:
             return batch, False
         return batch, True
+
+    @property
+    def _state(self) -> tuple[str, bool]:
+        database = self._database
+        return database.damage, database.ballast is None or database.ballast.held
+
+    def _alarm(self) -> None:
+        damage, has_room = self._state
+        if damage:
+            _log.critical("nothing is written or taken any more: {damage}", damage=damage)
+        elif not has_room:
+            _log.error("the disk is full: what is queued goes out with the room of the ballast, new mail is refused")
 
     def _tell_closed(self) -> None:
         if self._closed is not None:

@@ -18,7 +18,7 @@ from mta.entry import Entry, QueuedRecipient
 from mta.envelope import Envelope, Origin
 from mta.interfaces import IContent, IReceiving
 from mta.spool import storing
-from mta.spool.errors import SpoolError
+from mta.spool.errors import SpoolDamageError
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 
 T = TypeVar("T")
@@ -150,10 +150,15 @@ class Receiving:
 
 @implementer(IContent)
 class StoredContent:
-    """The content of an entry, from memory where it is small and fresh, else read chunk by chunk."""
+    """
+    The content of an entry, from memory where it is small and fresh, else read chunk by chunk.
 
-    def __init__(self, entry: Entry, read: Submit) -> None:
+    `damaged` is told why a chunk can't be read, where asking again would be of no use.
+    """
+
+    def __init__(self, entry: Entry, read: Submit, damaged: Callable[[str], None]) -> None:
         self.size = entry.size
+        self._damaged = damaged
         self._message = entry.message
         self._content = entry.content
         self._read = read
@@ -173,7 +178,12 @@ class StoredContent:
             if row is not None:
                 return bytes(row[0])
             if index * CHUNK_SIZE < size:
-                raise SpoolError(f"spool: chunk {index} of the content is missing")
+                raise SpoolDamageError(f"spool: chunk {index} of the content is missing")
             return b""
 
-        return self._read(work)
+        return self._read(work).addErrback(self._not_read)
+
+    def _not_read(self, fault: Failure) -> Failure:
+        if fault.check(SpoolDamageError):
+            self._damaged(f"its content can't be read: {fault.value}")
+        return fault

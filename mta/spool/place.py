@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from mta.spool.ballast import Ballast
 from mta.spool.errors import SpoolError
 
 # Free space is asked for this often, in seconds, at most: once for many messages of a burst.
@@ -90,15 +91,19 @@ class Room:
 
     `spool` is the open spool file: once another one has its name, or none, there is no room either, since what is
     written goes to a file that nobody finds again. `percent` of the whole disk; `message_size` in octets; `now` gives
-    seconds. Called, it answers from a measure that is at most a second old.
+    seconds; `ballast` is made anew as soon as there is room for it, and until then there is none for mail. Called, it
+    answers from a measure that is at most a second old.
     """
 
-    def __init__(self, spool: Path, percent: int, message_size: int, now: Callable[[], float]) -> None:
+    def __init__(
+        self, spool: Path, percent: int, message_size: int, now: Callable[[], float], ballast: Ballast | None = None
+    ) -> None:
         self._spool = spool
         self._opened = _identity(spool)
         self._percent = percent
         self._message_size = message_size
         self._now = now
+        self._ballast = ballast
         self._measured = float("-inf")
         self._enough = False
 
@@ -117,4 +122,9 @@ class Room:
         except OSError:
             return False  # whatever is wrong there, it is no place for new mail
         free = disk.f_bavail * disk.f_frsize
-        return free >= 2 * self._message_size and disk.f_bavail * 100 >= self._percent * disk.f_blocks
+        ballast = self._ballast
+        if ballast is not None and not ballast.held:
+            if free < 2 * self._message_size + ballast.size or not ballast.take():
+                return False
+            free -= ballast.size
+        return free >= 2 * self._message_size and free * 100 >= self._percent * disk.f_blocks * disk.f_frsize

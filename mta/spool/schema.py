@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mta.events import Event
 from mta.spool.errors import SpoolError
@@ -105,14 +105,36 @@ def _text(octets: bytes) -> str:
     return octets.decode("utf-8", "surrogateescape")
 
 
+class Files(Protocol):
+    """What tells which of the open files is gone: `mta.spool.soundness.Files`."""
+
+    def missing(self) -> str: ...
+
+
+class Ballast(Protocol):
+    """What gives room back when the disk is full: `mta.spool.ballast.Ballast`."""
+
+    held: bool
+
+    def give_back(self) -> bool: ...
+
+
 class SpoolConnection(sqlite3.Connection):
-    """A connection that remembers the events of the open transaction, for the log to tell once they are on disk."""
+    """
+    A connection, and what is to be known of it.
+
+    `written` are the events of the open transaction, for the log to tell once they are on disk; `damage` says why
+    nothing may be written any more, "" while all is well. `files` and `ballast` are those of a spool on a disk.
+    """
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self.text_factory = _text
         self.written: list[Event] = []
         self.begin = "BEGIN IMMEDIATE"
+        self.damage = ""
+        self.files: Files | None = None
+        self.ballast: Ballast | None = None
 
 
 def connect(path: Path, *, read_only: bool = False) -> SpoolConnection:

@@ -8,6 +8,7 @@ Fails: with `SpoolError`, always by Deferred once it is open.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.address import Address
@@ -22,10 +24,12 @@ from mta.entry import Entry, Report
 from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
 from mta.spool import changing, schema, storing
-from mta.spool.commit import InlineCommit, Journal, ThreadedCommit
+from mta.spool.ballast import Ballast
+from mta.spool.commit import Growth, InlineCommit, Journal, ThreadedCommit
 from mta.spool.content import Receiving, StoredContent
 from mta.spool.errors import SpoolError
 from mta.spool.schema import SpoolConnection
+from mta.spool.soundness import Files
 from mta.spool.storing import RetryIn
 
 T = TypeVar("T")
@@ -49,19 +53,33 @@ class Runs(Protocol):
 
 @implementer(ISpool)
 class Spool:
-    """`writing` and `reading` run functions of a connection to the database; `worker` is our row in workers."""
+    """
+    `writing` and `reading` run functions of a connection to the database; `worker` is our row in workers.
 
-    def __init__(self, writing: Runs, reading: Runs, worker: int, largest_id: int) -> None:
+    `damage` says why nothing is written any more (a damaged page, a file that is gone), "" while all is well.
+    """
+
+    def __init__(
+        self, writing: Runs, reading: Runs, worker: int, largest_id: int, damage: Callable[[], str] = lambda: ""
+    ) -> None:
         self._writing = writing
         self._reading = reading
         self._worker = worker
+        self._unreadable: dict[int, str] = {}  # messages whose content could not be read, until that is recorded
         self.largest_id = largest_id
+        self.damage = damage
 
     def receive(self, message: int) -> IReceiving:
-        return Receiving(message, self._worker, self._writing.submit)
+        def submit(work: Callable[[SpoolConnection], T]) -> Deferred[T]:
+            return self._writing.submit(Growth(work))
+
+        return Receiving(message, self._worker, submit)
 
     def content(self, entry: Entry) -> IContent:
-        return StoredContent(entry, self._reading.submit)
+        def damaged(reason: str) -> None:
+            self._unreadable[entry.message] = reason
+
+        return StoredContent(entry, self._reading.submit, damaged)
 
     def claim(self, now: float, limit: int) -> Deferred[list[Entry]]:
         return self._writing.submit(lambda database: storing.claim_due(database, self._worker, now, limit))
@@ -79,7 +97,15 @@ class Spool:
         return self._writing.submit(lambda database: storing.mark(database, message, addresses, host))
 
     def record(self, report: Report) -> Deferred[float | None]:
-        return self._writing.submit(lambda database: storing.record(database, report))
+        unreadable = None if report.keep_claim else self._unreadable.pop(report.message, None)
+        recorded = self._writing.submit(lambda database: storing.record(database, report, unreadable))
+        if unreadable is not None:
+            recorded.addErrback(self._not_quarantined, report.message, unreadable)
+        return recorded
+
+    def _not_quarantined(self, fault: Failure, message: int, reason: str) -> Failure:
+        self._unreadable[message] = reason
+        return fault
 
     def crashed(self, message: int, reason: str, now: float, due: float) -> Deferred[float | None]:
         return self._writing.submit(lambda database: storing.count_crash(database, message, reason, now, due))
@@ -145,7 +171,13 @@ def _at_once(_attempts: int) -> float:
 
 
 def _begin(
-    database: SpoolConnection, name: str, pid: int, now: float, journal: Journal, retry_in: RetryIn | None
+    database: SpoolConnection,
+    name: str,
+    pid: int,
+    now: float,
+    journal: Journal,
+    retry_in: RetryIn | None,
+    longest_wait: float = math.inf,
 ) -> tuple[int, int]:
     """Prepare the tables, become a worker and take over what dead ones left; its number, and the largest id there."""
     schema.prepare(database, name)
@@ -154,6 +186,8 @@ def _begin(
         row = database.execute("INSERT INTO workers (pid, beat) VALUES (?, ?) RETURNING id", (pid, now)).fetchone()
         storing.take_over(database, row[0], now, retry_in)
         storing.sweep_staged(database)
+        if longest_wait < math.inf:
+            storing.pull_in(database, now + longest_wait)
         database.execute("COMMIT")
         ids = database.execute("SELECT max(id) FROM messages UNION ALL SELECT max(message) FROM events").fetchall()
     except sqlite3.Error as error:
@@ -174,6 +208,8 @@ def open_spool(
     now: float,
     journal: Journal = lambda _event: None,
     retry_in: RetryIn | None = _at_once,
+    ballast: Ballast | None = None,
+    longest_wait: float = math.inf,
 ) -> Spool:
     """
     The spool in `state_dir`, created where there is none; the caller holds the lock on the directory.
@@ -181,14 +217,18 @@ def open_spool(
     `journal` gets each event, once it is on disk. `retry_in` says when what is found in doubt is tried again, None that
     it waits for an operator.
 
+    `ballast` is what the queue may be emptied with where the disk is full, None for nothing. What is due later than in
+    `longest_wait` seconds was noted by a clock that was set back since: it is due then.
+
     Raises `SpoolError`, in one line that names the file.
     """
     path = state_dir / schema.FILE_NAME
     database = schema.connect(path)
-    worker, largest_id = _begin(database, str(path), pid, now, journal, retry_in)
+    worker, largest_id = _begin(database, str(path), pid, now, journal, retry_in, longest_wait)
+    database.files, database.ballast = Files(path), ballast
     writing = ThreadedCommit(database, reactor.callFromThread, journal, "spool writer")
     reading = ThreadedCommit(schema.connect(path, read_only=True), reactor.callFromThread, journal, "spool reader")
-    return Spool(writing, reading, worker, largest_id)
+    return Spool(writing, reading, worker, largest_id, lambda: database.damage)
 
 
 def memory_spool(

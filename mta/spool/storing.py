@@ -250,8 +250,12 @@ def mark(database: SpoolConnection, message: int, addresses: Sequence[Address], 
     )
 
 
-def record(database: SpoolConnection, report: Report) -> float | None:
-    """Write down a report; when something of it is due: a bounce at once, the message when its claim is given back."""
+def record(database: SpoolConnection, report: Report, unreadable: str | None = None) -> float | None:
+    """
+    Write down a report; when something of it is due: a bounce at once, the message when its claim is given back.
+
+    `unreadable` says why the content could not be read: what is not finished of the message goes to quarantine.
+    """
     message = report.message
     for result in report.results:
         if result.state.is_final:
@@ -278,6 +282,9 @@ def record(database: SpoolConnection, report: Report) -> float | None:
         database.execute("UPDATE messages SET details = json_remove(details, '$.expanded') WHERE id = ?", (message,))
     write_events(database, report.events)
     due = None if report.keep_claim else settle(database, message)
+    if due is not None and unreadable is not None:
+        quarantine(database, message, unreadable, report.events[-1].at if report.events else due)
+        due = None
     if report.bounce is None:
         return due
     insert_whole(database, report.bounce)
@@ -388,3 +395,17 @@ def _doubt_marked(database: SpoolConnection, now: float, retry_in: RetryIn | Non
         )
         write_events(database, [Event(message, now, Kind.IN_DOUBT, address, detail)])
     return list(dict.fromkeys(row[0] for row in rows))
+
+
+def pull_in(database: SpoolConnection, latest: float) -> int:
+    """
+    Make nothing due later than `latest`, the longest wait from now; how many messages were.
+
+    Such a time was noted by a clock that has been set back since, or under longer waits than the operator wants now.
+    """
+    database.execute(
+        "UPDATE recipients SET due = ? WHERE state = 'queued' AND due > ?"
+        " AND message IN (SELECT id FROM messages WHERE claim IS NULL AND due > ?)",
+        (latest, latest, latest),
+    )
+    return database.execute("UPDATE messages SET due = ? WHERE claim IS NULL AND due > ?", (latest, latest)).rowcount

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from mta.entry import Entry
 from mta.events import Event
 from mta.spool import SpoolError, schema, storing
 from mta.spool.commit import Request, ThreadedCommit, run_batch
@@ -50,6 +53,47 @@ class CommitTests(SynchronousTestCase):
         for request in batch:
             request.fire()
             self.failureResultOf(request.answer, SpoolError)
+
+    def test_error_in_the_middle(self) -> None:
+        """An I/O error at any statement of a batch, its commit too, leaves nothing of it, and the next one works."""
+        for failing in ("INSERT INTO messages", "INSERT INTO chunks", "COMMIT"):
+            with self.subTest(failing):
+                calls: list[Callable[[], None]] = []
+                database = connection()
+                spool = memory_spool(database, calls.append)
+                database.failing = failing
+                refused = [self.begin(spool, message) for message in (1, 2)]
+                calls.pop()()
+                for one in refused:
+                    self.failureResultOf(one, SpoolError)
+                database.failing = "nothing"
+                taken = self.begin(spool, 3)
+                calls.pop()()
+                self.assertEqual(3, self.successResultOf(taken).message)
+                for table in ("messages", "recipients", "events", "chunks"):
+                    column = "id" if table == "messages" else "message"
+                    self.assertEqual({(3,)}, set(database.execute(f"SELECT {column} FROM {table}")))
+
+    def test_read_only_file_system(self) -> None:
+        """A disk that turned read-only fails each request for itself; once it can be written again all is as before."""
+        calls: list[Callable[[], None]] = []
+        database = connection()
+        spool = memory_spool(database, calls.append)
+        database.execute("PRAGMA query_only = ON")
+        refused, unclaimed = self.begin(spool, 1), spool.claim(1000.0, 10)
+        calls.pop()()
+        for one in (refused, unclaimed):
+            self.assertIn("readonly", str(self.failureResultOf(one, SpoolError).value))
+        database.execute("PRAGMA query_only = OFF")
+        taken, claimed = self.begin(spool, 2), spool.claim(1000.0, 10)
+        calls.pop()()
+        self.assertEqual(2, self.successResultOf(taken).message)
+        self.assertEqual([2], [entry.message for entry in self.successResultOf(claimed)])
+
+    def begin(self, spool: Spool, message: int) -> Deferred[Entry]:
+        receiving = spool.receive(message)
+        receiving.write(b"Subject: x\r\n\r\n")
+        return receiving.commit(envelope(), ORIGIN, 100.0, False)
 
     def test_writer_outlives_a_failing_rollback(self) -> None:
         """A disk that fails the rollback too costs that request alone; the thread answers the next one."""
