@@ -140,7 +140,9 @@ class ServerSession(Standing):
 
     def _unreadable(self, line: bytes, reply: ServerReply) -> bytes:
         """The reply to a line that can't be taken apart; behind one of BDAT, which is nothing else, a chunk follows."""
-        return self._close(message_replies.BAD_CHUNK) if is_bdat(line) else self._refuse(reply)
+        if is_bdat(line):
+            return self._close(self._turned_away or message_replies.BAD_CHUNK)
+        return self._refuse(self._turned_away or reply, hostname=self._terms.hostname)
 
     def _helo(self, argument: str) -> bytes | Question:
         return self._hello(argument, extended=False)
