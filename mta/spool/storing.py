@@ -1,8 +1,7 @@
 """
 The statements that put messages in and take outcomes down. Each function runs inside a transaction of its caller.
 
-Owns: inserting a message, claiming, recording a report, marks and doubts, crashes and quarantine; how the parameters of
-SMTPUTF8 and DSN stand in the details.
+Owns: inserting a message, claiming, recording a report, marks and doubts, crashes and quarantine.
 Never: begins or ends a transaction; imports Twisted.
 """
 
@@ -10,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from mta.address import Address, parse_address
 from mta.entry import Entry, NewMessage, QueuedRecipient, Report, State
-from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
+from mta.envelope import Body, Envelope, Origin, Ret
 from mta.events import Event, Kind
 from mta.outcome import DOUBT, Phase
+from mta.spool.details import alias_in, decoded, encoded, message_details, notify_in, recipient_details, storable
 from mta.spool.errors import SpoolError
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 
@@ -25,13 +24,6 @@ RetryIn = Callable[[int], float]
 
 # A message whose handling raised this often needs a person (DESIGN: "a message that makes us crash three times").
 MAX_CRASHES = 3
-
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
-
-
-def _storable(text: str) -> str:
-    """The text without lone surrogates: the name of a file in an exception has them, and SQLite takes none."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def write_events(database: SpoolConnection, events: Iterable[Event]) -> None:
@@ -46,7 +38,7 @@ def write_events(database: SpoolConnection, events: Iterable[Event]) -> None:
                 event.at,
                 event.kind.value,
                 event.recipient,
-                _storable(_encode(event.detail)) if event.detail else None,
+                encoded(event.detail) if event.detail else None,
             )
             for event in events
         ],
@@ -72,49 +64,6 @@ def accepted_event(message: int, now: float, envelope: Envelope, origin: Origin,
     return Event(message, now, Kind.ACCEPTED, None, detail)
 
 
-def _message_details(envelope: Envelope) -> str | None:
-    """What MAIL said beside the path, and the aliases expanded, as JSON; None where there is nothing, as usual."""
-    if not (envelope.utf8 or envelope.ret or envelope.envid or envelope.expanded):
-        return None
-    details: dict[str, Any] = {
-        "utf8": envelope.utf8,
-        "ret": envelope.ret.value if envelope.ret else None,
-        "envid": envelope.envid,
-    }
-    if envelope.expanded:
-        details["expanded"] = [{"address": str(item.address), **_said(item)} for item in envelope.expanded]
-    return _storable(_encode(details))
-
-
-def _recipient_details(recipient: Recipient) -> str | None:
-    """What RCPT said beside the path, or the path where another stands for it, as JSON; None where there is nothing."""
-    if recipient.notify is None and not recipient.orcpt and not recipient.named:
-        return None
-    return _storable(_encode(_said(recipient)))
-
-
-def _said(recipient: Recipient) -> dict[str, Any]:
-    notify = None if recipient.notify is None else sorted(when.value for when in recipient.notify)
-    return {"notify": notify, "orcpt": recipient.orcpt, "named": recipient.named}
-
-
-def _notify(details: dict[str, Any]) -> frozenset[Notify] | None:
-    notify = details.get("notify")
-    return None if notify is None else frozenset(map(Notify, notify))
-
-
-def _alias(details: dict[str, Any]) -> Recipient:
-    return Recipient(parse_address(details["address"], utf8=True), _notify(details), str(details.get("orcpt") or ""))
-
-
-def _details(text: str | None) -> dict[str, Any]:
-    """Details read back, {} where there are none. Raises ValueError, which JSON's own error is, too."""
-    details = json.loads(text) if text else {}
-    if not isinstance(details, dict):
-        raise ValueError("details are no JSON object")
-    return details
-
-
 def insert_message(
     database: SpoolConnection, message: int, now: float, envelope: Envelope, size: int, claim: int | None
 ) -> None:
@@ -129,12 +78,12 @@ def insert_message(
             envelope.body.value,
             now,
             claim,
-            _message_details(envelope),
+            message_details(envelope),
         ),
     )
     database.executemany(
         "INSERT INTO recipients (message, address, state, due, details) VALUES (?, ?, 'queued', ?, ?)",
-        [(message, str(recipient.address), now, _recipient_details(recipient)) for recipient in envelope.recipients],
+        [(message, str(recipient.address), now, recipient_details(recipient)) for recipient in envelope.recipients],
     )
 
 
@@ -202,10 +151,10 @@ def claim_due(database: SpoolConnection, worker: int, now: float, limit: int) ->
             reverse_path = parse_address(sender, utf8=True) if sender else None
             entry = Entry(message, float(arrived), reverse_path, int(size), Body(body), recipients)
             if details:
-                said = _details(details)
+                said = decoded(details)
                 entry.utf8, entry.envid = bool(said.get("utf8")), str(said.get("envid") or "")
                 entry.ret = Ret(said["ret"]) if said.get("ret") else None
-                entry.expanded = tuple(map(_alias, said.get("expanded") or ()))
+                entry.expanded = tuple(map(alias_in, said.get("expanded") or ()))
             entries.append(entry)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             quarantine(database, message, f"a row of the spool can't be read: {error}", now)
@@ -224,8 +173,8 @@ def _due_recipients(database: SpoolConnection, message: int, now: float) -> list
 def _queued_recipient(address: str, attempts: int, due: float, last_reply: str, details: str | None) -> QueuedRecipient:
     recipient = QueuedRecipient(parse_address(address, utf8=True), int(attempts), due, last_reply=last_reply)
     if details:
-        said = _details(details)
-        recipient.notify = _notify(said)
+        said = decoded(details)
+        recipient.notify = notify_in(said)
         recipient.orcpt = str(said.get("orcpt") or "")
         recipient.named = str(said.get("named") or "")
         recipient.delay_told = bool(said.get("delay_told"))
@@ -236,7 +185,7 @@ def quarantine(database: SpoolConnection, message: int, reason: str, now: float)
     """Stop all that is queued of a message until a person looks at it; nothing is deleted for being broken."""
     database.execute(
         "UPDATE recipients SET state = 'quarantined', last_reply = ? WHERE message = ? AND state = 'queued'",
-        (_storable(reason), message),
+        (storable(reason), message),
     )
     write_events(database, [Event(message, now, Kind.QUARANTINED, None, {"reason": reason})])
     settle(database, message)
@@ -246,7 +195,7 @@ def mark(database: SpoolConnection, message: int, addresses: Sequence[Address], 
     """Note that `host` may have the whole message for these recipients from now on."""
     database.executemany(
         "UPDATE recipients SET marked = ? WHERE message = ? AND address = ?",
-        [(_storable(host), message, str(address)) for address in addresses],
+        [(storable(host), message, str(address)) for address in addresses],
     )
 
 
@@ -269,7 +218,7 @@ def record(database: SpoolConnection, report: Report, unreadable: str | None = N
                 (
                     result.due,
                     int(result.counts),
-                    _storable(result.last_reply),
+                    storable(result.last_reply),
                     result.in_doubt,
                     result.state.value,
                     message,
@@ -342,7 +291,7 @@ def count_crash(database: SpoolConnection, message: int, reason: str, now: float
         return None
     database.execute(
         "UPDATE recipients SET due = ?, last_reply = ? WHERE message = ? AND state = 'queued' AND due <= ?",
-        (due, _storable(reason), message, now),
+        (due, storable(reason), message, now),
     )
     return settle(database, message)
 
