@@ -235,6 +235,12 @@ class Limits(Table):
         unit="duration",
         source="Postfix postscreen_greet_wait is 6 s; off here",
     )
+    policy_timeout: PositiveDuration = option(
+        "30s",
+        "How long a policy may take to decide on a command, before the client is told 451 and goes on.",
+        unit="duration",
+        source="RFC 5321 4.5.3.2.3: clients wait 5 minutes for the reply to RCPT",
+    )
     free_space_percent: Annotated[int, Field(ge=0, le=90)] = option(
         10,
         "How much of the disk must be free for mail to be accepted; at least twice message_size must be in any case.",

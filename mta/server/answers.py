@@ -53,6 +53,15 @@ def _recipient(
 ) -> Verdict | Deferred[Verdict]:
     """First who it is: nobody learns from a limit whether a user exists, and no unknown one uses a limit up."""
     verdict = listener.policy.recipient(rcpt.recipient, trusted)
+    if isinstance(verdict, Deferred):
+        return verdict.addCallback(_weighed, rcpt, listener, client, trusted, sender)
+    return _weighed(verdict, rcpt, listener, client, trusted, sender)
+
+
+def _weighed(
+    verdict: Verdict, rcpt: RcptTo, listener: Listener, client: str, trusted: bool, sender: Address | None
+) -> Verdict | Deferred[Verdict]:
+    """What the limits and the DNS leave of the policy's verdict."""
     if not verdict.accepts:
         return verdict
     now = listener.clock.seconds()

@@ -17,8 +17,7 @@ from mta.address import Address
 from mta.interfaces import IQueue, ISpool
 from mta.policy.clients import Networks
 from mta.policy.limits import Connections, ServerLimits
-from mta.policy.relay import RelayPolicy
-from mta.server.listener import Listener, Locate, Log
+from mta.server.listener import Listener, Locate, Log, Policy
 from mta.server.protocol import ServerProtocol
 from mta.server.sessions import Sessions
 
@@ -38,7 +37,7 @@ class ServerFactory(protocol.ServerFactory):
         hostname: str,
         listener: str,
         role: str,
-        policy: RelayPolicy,
+        policy: Policy,
         limits: ServerLimits,
         connections: Connections,
         spool: ISpool,

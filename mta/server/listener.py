@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -20,8 +21,9 @@ from mta.interfaces import IQueue, ISpool
 from mta.message.completion import Completion
 from mta.outcome import Deferral, Failure
 from mta.policy.clients import Networks
+from mta.policy.directory import Directory
 from mta.policy.limits import Connections, ServerLimits
-from mta.policy.relay import RelayPolicy
+from mta.policy.verdict import Verdict
 from mta.smtp.terms import Terms
 
 Log = Callable[[str, Mapping[str, str]], None]
@@ -30,6 +32,20 @@ Locate = Callable[[Address], "Located | Deferred[Located]"]
 
 # Strangers come to listeners of this role alone: only there a wait before the greeting sorts out anybody.
 _PUBLIC_ROLE = "mx"
+
+
+class Policy(Protocol):
+    """
+    What decides on clients and recipients: `mta.policy.relay.RelayPolicy`, or what a program puts in its place.
+
+    It may answer later on a recipient, within `limits.policy_timeout`.
+    """
+
+    directory: Directory
+
+    def is_trusted(self, ip: str, /) -> bool: ...
+    def is_refused(self, ip: str, /) -> bool: ...
+    def recipient(self, address: Address, trusted: bool, /) -> Verdict | Deferred[Verdict]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +62,7 @@ class Listener:
     hostname: str
     name: str
     role: str
-    policy: RelayPolicy
+    policy: Policy
     limits: ServerLimits
     connections: Connections
     spool: ISpool

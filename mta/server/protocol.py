@@ -23,6 +23,7 @@ from mta.ids import spell
 from mta.policy.verdict import Verdict
 from mta.reply import Reply
 from mta.server.answers import answer
+from mta.server.budget import within_budget
 from mta.server.lines import PatientLineReceiver
 from mta.server.listener import Listener
 from mta.server.reception import Reception, is_full, receive
@@ -225,6 +226,7 @@ class ServerProtocol(PatientLineReceiver):
         verdict = answer(question, listener, self._client, self._trusted, session.sender)
         if isinstance(verdict, Deferred):
             self.wait()
+            verdict = within_budget(verdict, listener, self._log_failure)
             verdict.addCallback(self._decided)
             verdict.addErrback(self._log_failure)
             return None

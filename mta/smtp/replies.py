@@ -114,6 +114,13 @@ FAULT = ServerReply(
     "The spool could not store the message, or the server has a bug; its log says more.",
     "RFC 5321 4.2.2, RFC 3463 3.4",
 )
+POLICY_TIMEOUT = ServerReply(
+    451,
+    "4.3.0",
+    "This could not be decided in time; try again later",
+    "A policy did not answer within `limits.policy_timeout`.",
+    "RFC 5321 4.2.2, RFC 3463 3.4",
+)
 TURN_FAILED = ServerReply(
     458, "4.3.0", "Queuing for {domain} failed; try again later", "ETRN: the spool did not answer.", "RFC 1985 5"
 )

@@ -63,6 +63,7 @@ DEFAULTS = {
         "error_delay": 1.0,
         "hops": 50,
         "greet_wait": 0.0,
+        "policy_timeout": 30.0,
         "free_space_percent": 10,
     },
     "content": {"bare_newlines": "reject", "normalize_networks": ()},

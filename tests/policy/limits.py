@@ -30,5 +30,6 @@ def limits_for_tests(**changed: Any) -> ServerLimits:
         "error_delay": 1.0,
         "hops": 50,
         "greet_wait": 0.0,
+        "policy_timeout": 30.0,
     }
     return ServerLimits(**{**fields, **changed})
