@@ -56,7 +56,10 @@ def _component(text: str) -> str:
 
 class MailboxFile:
     """
-    One message on its way into the Maildir `mailbox`, below the folder `base`; `name` must be unique.
+    One message on its way into the Maildir `mailbox`, below the folder `base`.
+
+    `name` is the message's for ever, the same whenever it is delivered again: what a crash kept from being recorded
+    takes its own place. `draft` is the file's name while it is written, another one each time.
 
     Stored lines end in LF, as programs that read Maildirs expect (Postfix and Dovecot write them so); no other octet is
     changed. `binary` content is stored as it came: in a part of it 0D 0A are data like any others (RFC 3030 3), and
@@ -64,10 +67,10 @@ class MailboxFile:
     `finish` has returned, nothing is visible; after, a power cut can't lose it.
     """
 
-    def __init__(self, base: Path, mailbox: PurePosixPath, name: str, *, binary: bool = False) -> None:
+    def __init__(self, base: Path, mailbox: PurePosixPath, name: str, draft: str, *, binary: bool = False) -> None:
         self._base = base
         self._mailbox = base / mailbox
-        self._temporary = self._mailbox / "tmp" / name
+        self._temporary = self._mailbox / "tmp" / draft
         self._final = self._mailbox / "new" / name
         self._binary = binary
         self._file: BinaryIO | None = None
@@ -109,7 +112,7 @@ class MailboxFile:
         file.flush()
         os.fsync(file.fileno())
         file.close()
-        # Not link and unlink: the name is unique (and O_EXCL made sure in tmp), and some file systems have no links.
+        # Not link and unlink: what stands there already is this message, and some file systems have no links.
         os.rename(self._temporary, self._final)
         _sync(self._final.parent)
 

@@ -12,6 +12,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -24,6 +25,7 @@ from mta.delivery.content import ContentReader
 from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path
 from mta.entry import Delivery
 from mta.envelope import Body
+from mta.ids import spell
 from mta.interfaces import IContent, IDeliveryAgent
 from mta.message.trace import return_path
 from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope, judge_exception
@@ -83,7 +85,8 @@ class MaildirAgent:
             path = mailbox_path(delivery.destination.next_hop.target, recipient)
             host = f"maildir:{path}"
             binary = delivery.body is Body.BINARY_MIME
-            file = MailboxFile(self._base, path, self._unique_name(), binary=binary)
+            name = self._name(delivery, recipient)
+            file = MailboxFile(self._base, path, name, f"{name}.{self._draft()}", binary=binary)
             await self._store(file, head, delivery.content)
         except CancelledError:
             raise
@@ -116,8 +119,18 @@ class MaildirAgent:
             await self._run_in_thread(file.abort)
             raise
 
-    def _unique_name(self) -> str:
-        """Time, microsecond, process, count, host: unique also where the clock is set back."""
-        now = self._clock.seconds()
+    def _name(self, delivery: Delivery, recipient: Address) -> str:
+        """
+        Time of arrival, microsecond, queue id, recipient, host: one name for one message to one recipient.
+
+        After a crash between the file and its record the message is delivered again, over the file that is there. Only
+        a copy that was read meanwhile, which has left ``new``, stays beside the second one.
+        """
+        arrived, digest = delivery.arrived, sha256(str(recipient).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        micro = int(arrived % 1 * 1_000_000)
+        return f"{int(arrived)}.M{micro}Q{spell(delivery.message)}R{digest}.{self._hostname}"
+
+    def _draft(self) -> str:
+        """Unique over all attempts, those of a process that died included: its draft may be there still."""
         self._count += 1
-        return f"{int(now)}.M{int(now % 1 * 1_000_000)}P{os.getpid()}Q{self._count}.{self._hostname}"
+        return f"{int(self._clock.seconds() * 1000)}P{os.getpid()}N{self._count}"

@@ -87,7 +87,7 @@ class FileTests(SynchronousTestCase):
         self.base.mkdir()
 
     def file(self, name: str = "unique") -> MailboxFile:
-        return MailboxFile(self.base, PurePosixPath("mail/alice"), name)
+        return MailboxFile(self.base, PurePosixPath("mail/alice"), name, name)
 
     def names(self, folder: str) -> list[str]:
         return sorted(path.name for path in (self.base / "mail/alice" / folder).iterdir())
@@ -110,7 +110,7 @@ class FileTests(SynchronousTestCase):
         """Of binary content no octet changes, a CRLF neither, wherever the pieces are cut (RFC 3030 3)."""
         content = b"a\r\n\r\nb\rc\nd\r\r\n\x00\xff\r"
         for cut in range(len(content) + 1):
-            file = MailboxFile(self.base, PurePosixPath("mail/alice"), "unique", binary=True)
+            file = MailboxFile(self.base, PurePosixPath("mail/alice"), "unique", "draft", binary=True)
             file.store((content[:cut], content[cut:]))
             path = self.base / "mail/alice/new/unique"
             self.assertEqual(content, path.read_bytes(), cut)

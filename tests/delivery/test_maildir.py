@@ -132,12 +132,18 @@ class MaildirTests(SynchronousTestCase):
         self.assertEqual(2, len(self.files("shared")))
 
     def test_names(self) -> None:
-        """File names are unique within one instant, sort by time, and hold no "/" or ":" of the host's name."""
+        """A file is named after message and recipient, sorts by arrival, and holds no "/" or ":" of the host."""
         self.deliver(ONE)
-        self.deliver(ONE)
-        first, second = (path.name for path in self.files())
-        self.assertRegex(first, r"^1700000000\.M250000P\d+Q1\.mx\\0571\\0722\.test$")
-        self.assertIn("Q2.", second)
+        (first,) = (path.name for path in self.files())
+        self.assertRegex(first, r"^1700000000\.M\d+Q[0-9A-Z]{13}R[0-9a-f]{8}\.mx\\0571\\0722\.test$")
+
+    def test_again_after_a_crash(self) -> None:
+        """A delivery that a crash kept from being recorded is made again over its own file, past a broken draft."""
+        for content in (Content(), Content(b"x" * 30, 10)):
+            self.deliver(ONE, content=Content(b"x" * 30, 10, broken=2))
+            self.deliver(ONE, content=content)
+            self.deliver(ONE, content=content)
+            self.assertEqual(1, len(self.files()))
 
     def test_one_broken_mailbox(self) -> None:
         """A mailbox that can't be written to defers its recipient, and nobody else."""
