@@ -8,6 +8,7 @@ Never: waits; `run_until` jumps from call to call.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from itertools import count
 
@@ -20,11 +21,14 @@ class SimulatedClock(Clock):
     """
     A `Clock` that keeps its calls in a heap: Twisted's sorts all of them before and behind each call.
 
-    `start` is the time it shows at first, in seconds since 1970.
+    `start` is the time it shows at first, in seconds since 1970. After `most_calls` it gives up: a program that goes in
+    circles without time going on would never end.
     """
 
     def __init__(self, start: float) -> None:
         super().__init__()
+        self.made = 0
+        self.most_calls = math.inf
         self.rightNow = start
         self._heap: list[tuple[float, int, DelayedCall]] = []
         self._numbers = count()
@@ -41,9 +45,15 @@ class SimulatedClock(Clock):
         self.run_until(self.rightNow + amount)
 
     def run_until(self, end: float) -> None:
-        """Make every call that is due by `end`, each at its own time; then it is `end`."""
+        """
+        Make every call that is due by `end`, each at its own time; then it is `end`.
+
+        Raises RuntimeError after `most_calls`.
+        """
         while self.step(end):
-            pass
+            self.made += 1
+            if self.made > self.most_calls:
+                raise RuntimeError(f"{self.made} calls were made, and it does not end")
         self.rightNow = max(self.rightNow, end)
 
     def step(self, end: float) -> bool:

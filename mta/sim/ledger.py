@@ -15,11 +15,12 @@ from mta.events import Event
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A message for one recipient that we acknowledged to its client with 250, at `at`."""
+    """A message for one recipient that we acknowledged to its client with 250, at `at`; `message` is its queue id."""
 
     token: int
     recipient: str
     at: float
+    message: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Arrival:
 
     `acknowledged`: the site said so; else it closed without a word. `whole`: its content is the one that was sent.
     `token` is None for what is no message of a load; then it is a report, and `about` is the token of what it tells of.
+    `message` is our queue id of it, as its trace field or its Message-ID has it.
     """
 
     site: str
@@ -38,34 +40,43 @@ class Arrival:
     about: int | None
     acknowledged: bool
     whole: bool
+    message: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A 5xx that a site gave us for one recipient of a message, or of MAIL or DATA for all of them."""
+    """A 5xx that a site gave us for one recipient of a message, or for all of them ("*") in reply to MAIL."""
 
     site: str
     sender: str
     recipient: str
     at: float
+    reply: str
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Two transactions with the same message for the same recipient were open at once."""
+    """Two transactions with the same message (by its queue id) for the same recipient were open at once."""
 
     site: str
-    token: int
+    message: int
     recipient: str
     at: float
 
 
 @dataclass(slots=True)
 class SiteFigures:
-    """What a site has seen: connections now and at most, messages in the current minute and in the busiest."""
+    """
+    What a site has seen: connections now and at most, messages in the current minute and in the busiest.
+
+    `asked` counts MAIL commands. `peak_ahead` is by how much the connections were ahead of them at most: what we may
+    open before the site has answered anything.
+    """
 
     connections: int = 0
     peak_connections: int = 0
+    asked: int = 0
+    peak_ahead: int = 0
     transactions: int = 0
     messages: int = 0
     minute: int = 0
@@ -75,6 +86,7 @@ class SiteFigures:
     def connected(self) -> None:
         self.connections += 1
         self.peak_connections = max(self.peak_connections, self.connections)
+        self.peak_ahead = max(self.peak_ahead, self.connections - self.asked)
 
     def took(self, now: float) -> None:
         self.messages += 1
@@ -115,11 +127,12 @@ class Ledger:
     happenings: list[Happening] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     crashes: list[float] = field(default_factory=list)
+    restarts: list[float] = field(default_factory=list)
 
-    def promise(self, token: int, recipient: str, at: float) -> None:
-        """A client was told 250."""
+    def promise(self, token: int, recipient: str, at: float, message: int | None) -> None:
+        """A client was told 250, with the queue id `message`."""
         self.promised.add((token, recipient))
-        self.promises.append(Promise(token, recipient, at))
+        self.promises.append(Promise(token, recipient, at, message))
 
     def site(self, name: str) -> SiteFigures:
         """The figures of a site, made where it is new."""

@@ -7,6 +7,7 @@ Never: knows what becomes of a message behind our reply.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from mta.delivery.content import WholeContent
 from mta.delivery.timeouts import ClientTimeouts
 from mta.destination import Destination, Host, NextHop, Transport
 from mta.envelope import Envelope, Recipient
+from mta.ids import parse_id
 from mta.outcome import Deferral, Delivered, Failure, Phase
 from mta.sim.ledger import Ledger
 from mta.sim.machine import Machine
@@ -31,6 +33,8 @@ from mta.smtp.transaction import Transaction
 _TIMEOUTS = ClientTimeouts(30, 300, 300, 300, 300, 120, 180, 600, 20, 5, 5, 300)
 # Messages over one connection: below what a server offers at the least (RFC 9422 MAILMAX).
 _PER_CONNECTION = 50
+# How our server names the message that it has taken.
+_QUEUED = re.compile(r"queued as ([0-9A-Z]{13})\b")
 
 
 @dataclass(slots=True)
@@ -141,7 +145,8 @@ class LoadClient:
         again: list[Address] = []
         for recipient, outcome in done.outcomes.items():
             if isinstance(outcome, Delivered):
-                self._ledger.promise(outgoing.token, str(recipient), now)
+                found = _QUEUED.search(outcome.reply.raw) if outcome.reply else None
+                self._ledger.promise(outgoing.token, str(recipient), now, parse_id(found[1]) if found else None)
             elif isinstance(outcome, Failure):
                 self._ledger.clients_refused[outcome.reply.code if outcome.reply else 0] += 1
             else:

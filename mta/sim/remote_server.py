@@ -11,7 +11,7 @@ from twisted.internet import protocol
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
-from mta.sim.message import token_of
+from mta.sim.message import queue_id_of
 from mta.sim.scenario import Place
 from mta.sim.site import RemoteSite
 
@@ -30,17 +30,19 @@ class RemoteServer(protocol.Protocol):
         self._busy = False  # a reply is on its way, and what comes behind it waits
         self._stalled = False
         self._lost = False
+        self._counted = False
         self._reset()
 
     def _reset(self) -> None:
         self._sender: str | None = None
         self._recipients: list[str] = []
-        self._token: int | None = None
+        self._message: int | None = None  # our queue id of what is coming in
 
     # What Twisted calls
 
     def connectionMade(self) -> None:
         self._site.figures.connected()
+        self._counted = True
         refusal = self._site.greeting()
         self._reply("greeting", refusal or f"220 {self._name} ESMTP")
         if refusal:
@@ -56,8 +58,14 @@ class RemoteServer(protocol.Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self._lost = True
-        self._site.figures.connections -= 1
+        self._leave()
         self._transaction_over()
+
+    def _leave(self) -> None:
+        """From QUIT on it counts no more: the client has done its part to close the connection."""
+        if self._counted:
+            self._counted = False
+            self._site.figures.connections -= 1
 
     # Reading
 
@@ -75,8 +83,8 @@ class RemoteServer(protocol.Protocol):
 
     def _read_content(self) -> bool:
         """Whether the end of the content has come."""
-        if self._token is None and len(self._buffer) >= 4096:
-            self._look_for_token(self._buffer)
+        if self._message is None and len(self._buffer) >= 4096:
+            self._look_for_id(self._buffer)
         at = 0 if self._buffer.startswith(b".\r\n") else self._buffer.find(_END)
         if at < 0:
             return False
@@ -84,19 +92,19 @@ class RemoteServer(protocol.Protocol):
         self._buffer = self._buffer[len(stuffed) + 3 :]
         content = (b"\r\n" + stuffed).replace(b"\r\n.", b"\r\n")[2:]
         self._in_content = False
-        self._look_for_token(content)
+        self._look_for_id(content)
         self._judge(content)
         return True
 
-    def _look_for_token(self, content: bytes) -> None:
-        token = token_of(content) if self._sender else None
-        if token is not None and self._token is None:
-            self._token = token
-            self._site.began(token, self._recipients)
+    def _look_for_id(self, content: bytes) -> None:
+        if self._message is None:
+            self._message = queue_id_of(content)
+            if self._message is not None:
+                self._site.began(self._message, self._recipients)
 
     def _transaction_over(self) -> None:
-        if self._token is not None:
-            self._site.ended(self._token, self._recipients)
+        if self._message is not None:
+            self._site.ended(self._message, self._recipients)
         self._reset()
 
     # Answering
@@ -122,6 +130,7 @@ class RemoteServer(protocol.Protocol):
             self._transaction_over()
             self._reply("mail", "250 2.0.0 reset")
         elif verb == "QUIT":
+            self._leave()
             self._reply("greeting", "221 2.0.0 bye")
             self._close()
         else:
@@ -134,15 +143,16 @@ class RemoteServer(protocol.Protocol):
     def _mail(self, words: str) -> None:
         self._transaction_over()
         sender = _path(words)
+        self._site.figures.asked += 1
         said = self._site.sender_reply()
-        if said is None:
+        if said is None or said.startswith("2"):
             self._sender = sender
-            self._reply("mail", "250 2.1.0 sender ok")
+            self._reply("mail", said or "250 2.1.0 sender ok")
             return
         self._reply("mail", said)
         # With PIPELINING its recipients come all the same; they are told 503, and only MAIL's reply counts.
         if said.startswith("5"):
-            self._site.refused(sender, ("*",))
+            self._site.refused(sender, ("*",), said)
         if said.startswith("421"):
             self._close()
 
@@ -152,11 +162,11 @@ class RemoteServer(protocol.Protocol):
             return
         recipient = _path(words)
         said = self._site.recipient_reply(self._sender, recipient)
-        if said is None:
+        if said is None or said.startswith("2"):
             self._recipients.append(recipient)
-            said = "250 2.1.5 recipient ok"
+            said = said or "250 2.1.5 recipient ok"
         elif said.startswith("5"):
-            self._site.refused(self._sender, (recipient,))
+            self._site.refused(self._sender, (recipient,), said)
         self._reply("rcpt", said)
 
     def _data(self) -> None:
@@ -169,7 +179,7 @@ class RemoteServer(protocol.Protocol):
             self._reply("data", "354 go on")
             return
         if said.startswith("5"):
-            self._site.refused(self._sender or "", self._recipients)
+            self._site.refused(self._sender or "", self._recipients, said)
         self._reply("data", said)
 
     def _judge(self, content: bytes) -> None:
@@ -178,33 +188,33 @@ class RemoteServer(protocol.Protocol):
         figures = site.figures
         figures.transactions += 1
         said = site.answer("end-of-data", "*")
-        if said is not None:
+        if said is not None and not said.startswith("2"):
             if said.startswith("5"):
-                site.refused(sender, self._recipients)
+                site.refused(sender, self._recipients, said)
             self._reply("end-of-data", said)
         elif self._breaks("end-of-data"):
             self._close()
         elif site.behaviour.stalls_at == "end-of-data" or site.chance(site.behaviour.drops_after_dot):
             # It has the message, and we shall never hear of it.
-            site.took(sender, self._recipients, content, acknowledged=False)
+            site.took(self._recipients, content, acknowledged=False)
             self._stalled = True
             if site.behaviour.stalls_at != "end-of-data":
                 self._close()
         else:
-            site.took(sender, self._recipients, content, acknowledged=True)
-            self._reply("end-of-data", "250 2.0.0 ok, taken")
+            site.took(self._recipients, content, acknowledged=True)
+            self._reply("end-of-data", said or "250 2.0.0 ok, taken", breaks=False)  # it had its chance above
         self._transaction_over()
 
     def _breaks(self, at: Place) -> bool:
         behaviour = self._site.behaviour
         return behaviour.breaks_at == at and self._site.chance(behaviour.breaks_share)
 
-    def _reply(self, at: Place, text: str) -> None:
+    def _reply(self, at: Place, text: str, *, breaks: bool = True) -> None:
         """Send a reply, unless the site stalls or breaks off here."""
         behaviour = self._site.behaviour
         if behaviour.stalls_at == at:
             self._stalled = True
-        elif self._breaks(at):
+        elif breaks and self._breaks(at):
             self._close()
         elif behaviour.reply_delay:
             self._busy = True

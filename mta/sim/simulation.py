@@ -7,6 +7,7 @@ Never: replaces a part of the MTA: time, network, names, disk and chance are wha
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from mta.config.schema import Config
 from mta.destination import Transport
 from mta.events import Event
 from mta.ids import QueueIds
+from mta.policy.clients import Networks
 from mta.sim.disk import Disk, DiskCommit
 from mta.sim.ledger import Ledger
 from mta.sim.load import LoadClient
@@ -66,7 +68,7 @@ class Simulation:
     def __init__(
         self, config: Config, scenario: Scenario, database: SpoolConnection | None = None, start: float = START
     ) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="mta-simulate-"))
+        self._directory = Path(tempfile.mkdtemp(prefix="mta-simulate-", dir=_memory()))
         self.config = config.model_copy(update={"state_dir": self._directory})
         self.scenario = scenario
         self.world = World(scenario, start)
@@ -149,6 +151,7 @@ class Simulation:
         clock.callLater(max(0.001, restart_at - clock.seconds()), self._restart)
 
     def _restart(self) -> None:
+        self.ledger.restarts.append(self.world.clock.seconds())
         self.ledger.note(self.world.clock.seconds(), "the daemon is started again")
         self.machine = Machine(self.world.clock, self.world.network, OURS)
         self._start_mta()
@@ -210,6 +213,7 @@ class Simulation:
 
     def _send_loads(self) -> None:
         first_token = 1
+        trusted = Networks(self.config.relay.networks)
         listeners = {listener.name: listener for listener in self.config.listeners}
         for load in self.scenario.loads:
             listener = listeners[load.listener] if load.listener else self.config.listeners[0]
@@ -222,6 +226,8 @@ class Simulation:
                 ledger=self.ledger,
             )
             biggest = max(load.size, load.size_to)
+            if not trusted.contains(load.client or "127.0.0.1"):
+                self.ledger.strangers.update(range(first_token, first_token + load.messages))
             client.start([self.world.rng.randint(load.size, biggest) for _ in range(load.messages)])
             self._loads.append(client)
             first_token += load.messages
@@ -240,6 +246,11 @@ class Simulation:
         if said.get("log_level") is LogLevel.critical and "log_failure" in said:
             failure = said["log_failure"]
             self.ledger.faults.append(f"{failure.type.__name__}: {failure.getErrorMessage()}")
+
+
+def _memory() -> str | None:
+    """Where files are kept in memory, on a host that has such a place: Maildirs wait for the disk with each message."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _port_of(endpoint: str) -> int:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from twisted.internet.interfaces import IReactorTime
 
 from mta.sim.ledger import Arrival, Ledger, Overlap, Refusal
-from mta.sim.message import is_whole, token_of
+from mta.sim.message import is_whole, own_token_of, queue_id_of, token_of
 from mta.sim.scenario import Behaviour, Place, Site
 
 _HEALTHY = Behaviour()
@@ -105,33 +105,35 @@ class RemoteSite:
 
     # What it sees
 
-    def refused(self, sender: str, recipients: Sequence[str]) -> None:
-        """It gave a 5xx for these recipients."""
+    def refused(self, sender: str, recipients: Sequence[str], reply: str) -> None:
+        """It gave a 5xx, `reply`, for these recipients."""
         at = self.time.seconds()
-        self._ledger.refusals.extend(Refusal(self.name, sender, recipient, at) for recipient in recipients)
+        self._ledger.refusals.extend(Refusal(self.name, sender, recipient, at, reply) for recipient in recipients)
 
-    def began(self, token: int, recipients: Sequence[str]) -> None:
-        """The content of a message for these recipients is coming in."""
+    def began(self, message: int, recipients: Sequence[str]) -> None:
+        """The content of a message (by our queue id) for these recipients is coming in."""
         for recipient in recipients:
-            number = self._open[token, recipient] = self._open.get((token, recipient), 0) + 1
+            number = self._open[message, recipient] = self._open.get((message, recipient), 0) + 1
             if number > 1:
-                self._ledger.overlaps.append(Overlap(self.name, token, recipient, self.time.seconds()))
+                self._ledger.overlaps.append(Overlap(self.name, message, recipient, self.time.seconds()))
 
-    def ended(self, token: int, recipients: Sequence[str]) -> None:
+    def ended(self, message: int, recipients: Sequence[str]) -> None:
         """The transaction with that content is over."""
         for recipient in recipients:
-            if self._open[token, recipient] == 1:
-                del self._open[token, recipient]
+            if self._open[message, recipient] == 1:
+                del self._open[message, recipient]
             else:
-                self._open[token, recipient] -= 1
+                self._open[message, recipient] -= 1
 
-    def took(self, sender: str, recipients: Sequence[str], content: bytes, acknowledged: bool) -> None:
+    def took(self, recipients: Sequence[str], content: bytes, acknowledged: bool) -> None:
         """It has a message now; `acknowledged` if it will say so."""
         now = self.time.seconds()
         self.figures.took(now)
         found = token_of(content)
-        token = None if sender == "" else found
-        whole = token is not None and is_whole(content, token, self._ledger.sent[token][2])
+        token = own_token_of(content)
+        sent = self._ledger.sent.get(token) if token is not None else None
+        whole = token is not None and sent is not None and is_whole(content, token, sent[2])
+        message = queue_id_of(content)
         self._ledger.arrivals.extend(
-            Arrival(self.name, recipient, now, token, found, acknowledged, whole) for recipient in recipients
+            Arrival(self.name, recipient, now, token, found, acknowledged, whole, message) for recipient in recipients
         )
