@@ -34,6 +34,7 @@ COMMANDS = {
     "check": Lazy("mta.cli.check", "check", "Check the configuration and what it points to."),
     "queue": Lazy("mta.cli.queue", "queue", "List and change the queue."),
     "send": Lazy("mta.cli.send", "send", "Send a message from standard input, as sendmail does."),
+    "simulate": Lazy("mta.cli.simulate", "simulate", "Tell what would become of the mail, in a world of your making."),
     "trace": Lazy("mta.cli.trace", "trace", "Print every event of a message."),
 }
 

@@ -2,7 +2,7 @@
 Say what is wrong with a value in a sentence.
 
 Owns: the words for each kind of error that pydantic reports, and the nearest right key.
-Never: knows lines or files.
+Never: knows lines or files, or which file it is: the configuration and a scenario are told apart by their root table.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from pydantic_core import ErrorDetails
 
 from mta.config.lines import Location
 from mta.config.option import Table
-from mta.config.schema import Settings
 
 
-def sentence(error: ErrorDetails) -> str:
-    """What is wrong, in the words of the file: no Python types, no traces of pydantic."""
+def sentence(error: ErrorDetails, root: type[Table]) -> str:
+    """What is wrong, in the words of a file with the tables of `root`: no Python types, no traces of pydantic."""
     kind, value = error["type"], error["input"]
     context = error.get("ctx", {})
     if kind == "missing":
@@ -27,7 +26,7 @@ def sentence(error: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "extra_forbidden":
-        return _unknown_key(error["loc"])
+        return _unknown_key(error["loc"], root)
     if kind == "literal_error":
         return f"must be {context['expected']}, not {_spelled(value)}".replace("'", '"') + _near_choice(context, value)
     if kind in ("tuple_type", "string_type") and isinstance(value, dict) and len(error["loc"]) > 2:
@@ -57,17 +56,20 @@ _TYPES = {
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
-def spelled_key(location: Location) -> str:
+def spelled_key(location: Location, root: type[Table]) -> str:
     """
     A location for people: ``queue.retry``, ``route 2: next_hop``. Tables count from 1, as rules do in a trace.
 
     The number of an item in a list is left out: the line tells it.
     """
+    tables = dict(_tables(root, ()))
     spelled = ""
-    for index, part in enumerate(location):
+    path: tuple[str, ...] = ()
+    for part in location:
         if isinstance(part, str):
+            path = (*path, part)
             spelled += ("." if spelled and spelled[-2:] != ": " else "") + part
-        elif index == 1 and location[0] in ("listener", "route"):
+        elif path in tables:
             spelled += f" {part + 1}: "
     return spelled.removesuffix(": ")
 
@@ -89,18 +91,18 @@ def _spelled_path(location: Location) -> str:
 
 def _near_choice(context: dict[str, Any], value: Any) -> str:
     choices = str(context["expected"]).split("'")[1::2]
-    return _did_you_mean(difflib.get_close_matches(value, choices, 1)) if isinstance(value, str) else ""
+    return did_you_mean(difflib.get_close_matches(value, choices, 1)) if isinstance(value, str) else ""
 
 
-def _unknown_key(location: Location) -> str:
+def _unknown_key(location: Location, root: type[Table]) -> str:
     """Unknown where it stands: it may be misspelled, or have slipped into another table."""
     path = tuple(part for part in location if isinstance(part, str))
     key = path[-1]
-    tables = dict(_tables(Settings, ()))
+    tables = dict(_tables(root, ()))
     # 0.7: one slip in a short word; difflib's own 0.6 takes "source" for "bounce".
     near = difflib.get_close_matches(key, tables.get(path[:-1], ()), 1, 0.7)
     if near:
-        return f"unknown key{_did_you_mean(near)}"
+        return f"unknown key{did_you_mean(near)}"
     homes = [table for table, keys in tables.items() if key in keys and table != path[:-1]]
     if homes == [()]:
         return "unknown key; it must stand at the top of the file, before the first [table]"
@@ -109,7 +111,8 @@ def _unknown_key(location: Location) -> str:
     return "unknown key"
 
 
-def _did_you_mean(near: list[str]) -> str:
+def did_you_mean(near: list[str]) -> str:
+    """The hint at the nearest right word, if there is one."""
     return f'; did you mean "{near[0]}"?' if near else ""
 
 

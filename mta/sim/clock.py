@@ -30,6 +30,7 @@ class SimulatedClock(Clock):
         self.made = 0
         self.most_calls = math.inf
         self.rightNow = start
+        self.stopped = False  # somebody wants the run to end before its time
         self._heap: list[tuple[float, int, DelayedCall]] = []
         self._numbers = count()
 
@@ -46,15 +47,16 @@ class SimulatedClock(Clock):
 
     def run_until(self, end: float) -> None:
         """
-        Make every call that is due by `end`, each at its own time; then it is `end`.
+        Make every call that is due by `end`, each at its own time; then it is `end`, unless it was `stopped`.
 
         Raises RuntimeError after `most_calls`.
         """
-        while self.step(end):
+        while not self.stopped and self.step(end):
             self.made += 1
             if self.made > self.most_calls:
                 raise RuntimeError(f"{self.made} calls were made, and it does not end")
-        self.rightNow = max(self.rightNow, end)
+        if not self.stopped:
+            self.rightNow = max(self.rightNow, end)
 
     def step(self, end: float) -> bool:
         """Make the next call that is due by `end`; whether there was one."""

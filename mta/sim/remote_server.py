@@ -31,6 +31,7 @@ class RemoteServer(protocol.Protocol):
         self._stalled = False
         self._lost = False
         self._counted = False
+        self._lmtp = False
         self._reset()
 
     def _reset(self) -> None:
@@ -112,7 +113,8 @@ class RemoteServer(protocol.Protocol):
     def _command(self, line: bytes) -> None:
         words = line.decode("utf-8", "replace")
         verb = words[:4].upper()
-        if verb == "EHLO":
+        if verb in ("EHLO", "LHLO"):
+            self._lmtp = verb == "LHLO"
             self._transaction_over()
             lines = (self._name, *_EXTENSIONS)
             said = self._site.answer("hello", "*")
@@ -191,7 +193,7 @@ class RemoteServer(protocol.Protocol):
         if said is not None and not said.startswith("2"):
             if said.startswith("5"):
                 site.refused(sender, self._recipients, said)
-            self._reply("end-of-data", said)
+            self._reply("end-of-data", self._for_each(said))
         elif self._breaks("end-of-data"):
             self._close()
         elif site.behaviour.stalls_at == "end-of-data" or site.chance(site.behaviour.drops_after_dot):
@@ -202,8 +204,13 @@ class RemoteServer(protocol.Protocol):
                 self._close()
         else:
             site.took(self._recipients, content, acknowledged=True)
-            self._reply("end-of-data", said or "250 2.0.0 ok, taken", breaks=False)  # it had its chance above
+            # Without a break: it had its chance above.
+            self._reply("end-of-data", self._for_each(said or "250 2.0.0 ok, taken"), breaks=False)
         self._transaction_over()
+
+    def _for_each(self, text: str) -> str:
+        """RFC 2033 4.2: behind the dot, LMTP has a reply for each recipient."""
+        return "\r\n".join([text] * len(self._recipients)) if self._lmtp else text
 
     def _breaks(self, at: Place) -> bool:
         behaviour = self._site.behaviour

@@ -9,9 +9,10 @@ Times in it are counted from the start of the simulation.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mta.config.fields import Count, Domain, Duration, Name, OptionalCount, OptionalIP, PositiveDuration, Size
 from mta.config.option import REQUIRED, Table, option
@@ -20,7 +21,17 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Place = Literal["greeting", "hello", "mail", "rcpt", "data", "end-of-data"]
 PLACES: tuple[Place, ...] = ("greeting", "hello", "mail", "rcpt", "data", "end-of-data")
 Text = Annotated[str, Field(min_length=1, max_length=500)]
-Reply = Annotated[str, Field(pattern=r"^[2-5][0-9][0-9]( .*)?$")]
+_REPLY = re.compile(r"[2-5][0-5][0-9]( [ -~]*)?")
+
+
+def _reply(text: str) -> str:
+    """A reply of one line (RFC 5321 4.2)."""
+    if not _REPLY.fullmatch(text):
+        raise ValueError(f'"{text}" is not a reply; write it as "450 4.2.0 try again later"')
+    return text
+
+
+Reply = Annotated[str, AfterValidator(_reply)]
 
 
 class Answer(Table):

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
 from mta.assembly import Assembly, Surroundings, assemble, doubt_retry
@@ -36,6 +35,8 @@ from mta.spool.spool import spool_on
 
 # When every simulation begins: midnight of a Thursday, UTC. Any fixed time would do.
 START = 1_767_225_600.0
+# Our listeners have a port each from here on: whatever endpoints they are configured with, nothing binds one.
+FIRST_PORT = 2500
 # How often old events are forgotten, in seconds; as in the daemon.
 PRUNE_INTERVAL = 600.0
 
@@ -46,6 +47,7 @@ class Result:
     A finished simulation: what was seen, and the database as the disk holds it at the end.
 
     `start` and `end` in seconds since 1970; `mail` is the directory with the Maildirs, gone once the result was used.
+    `waiting` are the messages and recipients that were in the queue at the begin.
     """
 
     scenario: Scenario
@@ -55,6 +57,16 @@ class Result:
     start: float
     end: float
     mail: Path
+    waiting: Sequence[tuple[int, str]] = ()
+
+    @property
+    def backlog(self) -> int:
+        """How many recipients were in the queue at the begin."""
+        return len(self.waiting)
+
+
+class Stopped(Exception):  # noqa: N818
+    """Somebody did not want to wait for the end of the run."""
 
 
 class Simulation:
@@ -75,6 +87,7 @@ class Simulation:
         self.ledger = self.world.ledger
         self.machine = Machine(self.world.clock, self.world.network, OURS)
         self.steps = 0  # of all machines that have crashed
+        self._waiting = _waiting(database) if database is not None else ()
         self._disk = Disk(database or schema.memory())
         self._assembly: Assembly | None = None
         self._loads: list[LoadClient] = []
@@ -86,14 +99,16 @@ class Simulation:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def run(self, progress: Callable[[float], None] = lambda _share: None) -> Result:
-        """Run it to its end; `progress` is told now and then which share of the time is over."""
+        """
+        Run it to its end; `progress` is told now and then which share of the time is over.
+
+        Raises `Stopped` where `stop` was called meanwhile.
+        """
         world, scenario = self.world, self.scenario
         observer = cast(ILogObserver, self._heard)
         globalLogPublisher.addObserver(observer)
         try:
-            for route in self.config.routes:
-                if route.next_hop.transport in (Transport.SMTP, Transport.LMTP):
-                    world.listen_at(f"{route.next_hop.target}:{route.next_hop.port}")
+            self._listen_for_routes()
             self._start_mta()
             self._send_loads()
             self._plan_faults()
@@ -101,11 +116,27 @@ class Simulation:
             parts = 200
             for part in range(1, parts + 1):
                 world.clock.run_until(world.start + scenario.duration * part / parts)
+                if world.clock.stopped:
+                    raise Stopped
                 progress(part / parts)
         finally:
             globalLogPublisher.removeObserver(observer)
         end = world.clock.seconds()
-        return Result(scenario, self.config, self.ledger, self._disk.database, world.start, end, self._directory)
+        database = self._disk.database
+        return Result(scenario, self.config, self.ledger, database, world.start, end, self._directory, self._waiting)
+
+    def stop(self) -> None:
+        """End the run between two of its steps; a signal may call it."""
+        self.world.clock.stopped = True
+
+    def _listen_for_routes(self) -> None:
+        """Wherever the configuration sends mail to, somebody is there."""
+        for route in self.config.routes:
+            hop = route.next_hop
+            if hop.transport in (Transport.SMTP, Transport.LMTP):
+                self.world.listen_at(f"{hop.target}:{hop.port}")
+            elif hop.transport is Transport.LMTP_UNIX:
+                self.world.listen_at_socket(str(self.config.state_dir / hop.target), str(hop))
 
     # Our own machine
 
@@ -131,8 +162,8 @@ class Simulation:
             note=self._noted,
         )
         assembly = self._assembly = assemble(self.config, around)
-        for listener, factory in assembly.servers:
-            serverFromString(machine, listener.endpoint).listen(factory)
+        for number, (_listener, factory) in enumerate(assembly.servers):
+            machine.listenTCP(FIRST_PORT + number, factory)
         assembly.queue.start()
 
         def prune() -> None:
@@ -214,14 +245,14 @@ class Simulation:
     def _send_loads(self) -> None:
         first_token = 1
         trusted = Networks(self.config.relay.networks)
-        listeners = {listener.name: listener for listener in self.config.listeners}
+        numbers = {listener.name: number for number, listener in enumerate(self.config.listeners)}
         for load in self.scenario.loads:
-            listener = listeners[load.listener] if load.listener else self.config.listeners[0]
+            number = numbers[load.listener] if load.listener else 0
             client = LoadClient(
                 load,
                 Machine(self.world.clock, self.world.network, load.client or "127.0.0.1"),
-                (OURS, _port_of(listener.endpoint)),
-                lmtp=listener.role == "lmtp",
+                (OURS, FIRST_PORT + number),
+                lmtp=self.config.listeners[number].role == "lmtp",
                 first_token=first_token,
                 ledger=self.ledger,
             )
@@ -253,6 +284,6 @@ def _memory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
-def _port_of(endpoint: str) -> int:
-    """The port of an endpoint such as ``tcp:2525:interface=127.0.0.1``."""
-    return int(endpoint.split(":")[1].removeprefix("port="))
+def _waiting(database: SpoolConnection) -> tuple[tuple[int, str], ...]:
+    """Who is in the queue of a spool to begin with."""
+    return tuple(database.execute("SELECT message, address FROM recipients ORDER BY message, address"))

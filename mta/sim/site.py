@@ -48,6 +48,7 @@ class RemoteSite:
         self._spells = site.spells if site else ()
         self._first_seen: dict[tuple[str, str], float] = {}
         self._open: dict[tuple[int, str], int] = {}
+        self._begun = (0, 0)  # a minute, and how many messages were begun in it
 
     @property
     def behaviour(self) -> Behaviour:
@@ -88,9 +89,12 @@ class RemoteSite:
     def sender_reply(self) -> str | None:
         """What it says to MAIL, if it takes no more now."""
         limit = self.behaviour.messages_per_minute
-        now = self.time.seconds()
-        if limit and self.figures.minute == int(now // 60) and self.figures.in_minute >= limit:
-            return "421 4.7.0 too many messages, slow down"
+        if limit:
+            minute = int(self.time.seconds() // 60)
+            begun = self._begun[1] if self._begun[0] == minute else 0
+            if begun >= limit:
+                return "421 4.7.0 too many messages, slow down"
+            self._begun = (minute, begun + 1)
         return self.answer("mail", "*")
 
     def recipient_reply(self, sender: str, recipient: str) -> str | None:
@@ -131,8 +135,9 @@ class RemoteSite:
         self.figures.took(now)
         found = token_of(content)
         token = own_token_of(content)
-        sent = self._ledger.sent.get(token) if token is not None else None
-        whole = token is not None and sent is not None and is_whole(content, token, sent[2])
+        if token not in self._ledger.sent:  # the header of somebody's real message, from a copy of the queue
+            token = None
+        whole = token is not None and is_whole(content, token, self._ledger.sent[token][2])
         message = queue_id_of(content)
         self._ledger.arrivals.extend(
             Arrival(self.name, recipient, now, token, found, acknowledged, whole, message) for recipient in recipients

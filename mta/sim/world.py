@@ -81,6 +81,12 @@ class World:
         """The DNS as a program on `machine` sees it."""
         return WorldResolver(self, machine)
 
+    def listen_at_socket(self, path: str, name: str) -> None:
+        """Let a healthy site listen at the UNIX socket that a route points to; `name` is its name in the report."""
+        if self.network.at((path, 0)) is None:
+            site = self._sites[name] = RemoteSite(name, (), self._machine, self.rng, self.ledger, self.start)
+            self.network.listen((path, 0), self._machine, RemoteFactory(site, name), _nobody_minds)
+
     def listen_at(self, endpoint: str) -> None:
         """Let a healthy site listen where a route points to, unless somebody does already."""
         host, _, port = endpoint.rpartition(":")
