@@ -22,6 +22,7 @@ from pathlib import Path
 from mta.config.schema import Config
 from mta.sim.scenario import Scenario, Site
 from mta.spool import reading, schema
+from mta.spool.errors import SpoolError
 from mta.spool.schema import SpoolConnection
 
 # Octets of a message that are copied at most; a message up to that is copied whole.
@@ -38,14 +39,41 @@ class Present:
 
     database: SpoolConnection
     groups: dict[str, tuple[str, ...]]
-    recipients: int
 
 
 def copy(path: Path) -> Present:
     """The queue of the spool file at `path` as it is now. Raises `SpoolError`."""
+    # Where no daemon has it open there is no log beside it, and SQLite would make one and leave it there. A daemon that
+    # started meanwhile has made one, or has changed the file.
+    before = _seen(path)
+    if before and not _log(path).exists():
+        try:
+            present = _copied(path, immutable=True)
+        except SpoolError:
+            if _seen(path) == before and not _log(path).exists():
+                raise
+        else:
+            if _seen(path) == before and not _log(path).exists():
+                return present
+    return _copied(path, immutable=False)
+
+
+def _seen(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _copied(path: Path, *, immutable: bool) -> Present:
     database = schema.memory()
     schema.prepare(database, "the copy of the queue")
-    with reading.opened(path) as source:
+    with reading.opened(path, immutable=immutable) as source:
         source.execute("BEGIN")  # one view of everything
         database.execute("BEGIN")
         for table, columns in _TABLES.items():
@@ -66,8 +94,7 @@ def copy(path: Path) -> Present:
         database.execute("COMMIT")
         groups = _groups(source)
         source.execute("ROLLBACK")
-    (recipients,) = database.execute("SELECT count(*) FROM recipients").fetchone()
-    return Present(database, groups, recipients)
+    return Present(database, groups)
 
 
 _TABLES = {

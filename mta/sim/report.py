@@ -7,7 +7,7 @@ Never: counts, prints, or knows a terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from mta.sim.timeline import clock, span
 from mta.sim.totals import SiteTotals, Totals
 
 # Sites that a table shows; JSON has all.
-MAX_SITES = 30
+MAX_SITES = 20
 # Steps of the queue's depth in JSON.
 MAX_STEPS = 1000
 
@@ -109,12 +109,12 @@ def _forecast(totals: Totals) -> tuple[Row, list[Row]]:
         (
             site.name,
             f"{site.backlog:,}",
-            clock(site.drained) if site.drained is not None else "never",
-            f"{site.kinds[Kind.DELIVERED]:,}",
-            f"{site.kinds[Kind.BOUNCED]:,}",
-            f"{site.kinds[Kind.EXPIRED]:,}",
-            clock(site.first_expired) if site.first_expired is not None else "-",
-            f"{site.left:,}",
+            clock(site.backlog_drained) if site.backlog_drained is not None else "never",
+            f"{site.backlog_kinds[Kind.DELIVERED]:,}",
+            f"{site.backlog_kinds[Kind.BOUNCED]:,}",
+            f"{site.backlog_kinds[Kind.EXPIRED]:,}",
+            clock(site.backlog_expires) if site.backlog_expires is not None else "-",
+            f"{site.backlog_left:,}",
         )
         for site in waited[:MAX_SITES]
     ]
@@ -143,22 +143,29 @@ def as_json(totals: Totals, lines: Sequence[Happening], broken: Sequence[str] | 
         "sites": [
             {
                 "name": site.name,
-                "backlog": site.backlog,
-                **{
-                    kind.value: site.kinds[kind]
-                    for kind in (Kind.DELIVERED, Kind.DEFERRED, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED)
-                },
+                **_by_kind(site.kinds),
                 "left": site.left,
                 "drained": _number(site.drained),
-                "first_expired": _number(site.first_expired),
                 "peak_connections": site.peak_connections,
                 "peak_rate": site.peak_rate,
+                "backlog": {
+                    "recipients": site.backlog,
+                    **_by_kind(site.backlog_kinds),
+                    "left": site.backlog_left,
+                    "drained": _number(site.backlog_drained),
+                    "first_expires": _number(site.backlog_expires),
+                },
             }
             for site in totals.sites
         ],
         "timeline": [{"at": _number(line.at), "text": line.text} for line in lines],
         "depth": [[_number(at), depth] for at, depth in thinned(totals.depth, totals.duration, MAX_STEPS)],
     }
+
+
+def _by_kind(kinds: Mapping[Kind, int]) -> dict[str, int]:
+    counted = (Kind.DELIVERED, Kind.DEFERRED, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED)
+    return {kind.value: kinds.get(kind, 0) for kind in counted}
 
 
 def _number(value: float | None) -> float | None:

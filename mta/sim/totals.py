@@ -42,18 +42,42 @@ class SiteTotals:
     """
     One site: recipients delivered, deferred (attempts), bounced, expired; what it has seen of us.
 
-    `backlog` waited for it at the begin, `left` does at the end; `drained` is when the last one was done, None where
-    some are left or none ever was.
+    `left` is what waits for it at the end; `drained` is when the last recipient was done, None where some are left or
+    none ever was. The `backlog_` figures are the same for the `backlog` alone: what waited for it at the begin.
     """
 
     name: str
-    backlog: int = 0
     kinds: Counter[Kind] = field(default_factory=Counter)
     left: int = 0
     drained: float | None = None
     peak_connections: int = 0
     peak_rate: int = 0
-    first_expired: float | None = None
+    backlog: int = 0
+    backlog_kinds: Counter[Kind] = field(default_factory=Counter)
+    backlog_left: int = 0
+    backlog_drained: float | None = None
+    backlog_expires: float | None = None  # the first one that does
+
+    def count(self, kind: Kind, at: float, *, of_backlog: bool) -> None:
+        """Something became of one of its recipients, at `at` seconds since the begin."""
+        self.kinds[kind] += 1
+        if kind in TERMINAL:
+            self.drained = at
+        if not of_backlog:
+            return
+        self.backlog_kinds[kind] += 1
+        if kind in TERMINAL:
+            self.backlog_drained = at
+        if kind is Kind.EXPIRED and self.backlog_expires is None:
+            self.backlog_expires = at
+
+    def leave(self, *, of_backlog: bool) -> None:
+        """One of its recipients is still in the queue."""
+        self.left += 1
+        self.drained = None
+        if of_backlog:
+            self.backlog_left += 1
+            self.backlog_drained = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,22 +226,18 @@ def _sites(result: Result, places: Places) -> list[SiteTotals]:
         if figures.transactions or figures.peak_connections:
             site(name).peak_connections = figures.peak_connections
             site(name).peak_rate = figures.peak_rate
+    waiting = set(result.waiting)
     for event in result.ledger.events:
         if event.kind not in _KINDS or event.recipient is None:
             continue
-        of_site = site(places.of(event.message, event.recipient))
-        if event.kind is not Kind.DEFERRED or event.detail.get("attempt"):
-            of_site.kinds[event.kind] += 1
-        if event.kind in TERMINAL:
-            of_site.drained = event.at - result.start
-        if event.kind is Kind.EXPIRED and of_site.first_expired is None:
-            of_site.first_expired = event.at - result.start
-    for message, recipient in result.waiting:
-        site(places.of(message, recipient)).backlog += 1
-    for message, recipient in result.database.execute(f"SELECT message, address FROM recipients WHERE {_IN_QUEUE}"):
-        of_site = site(places.of(message, recipient))
-        of_site.left += 1
-        of_site.drained = None
+        if event.kind is Kind.DEFERRED and not event.detail.get("attempt"):
+            continue
+        whom = event.message, event.recipient
+        site(places.of(*whom)).count(event.kind, event.at - result.start, of_backlog=whom in waiting)
+    for whom in waiting:
+        site(places.of(*whom)).backlog += 1
+    for whom in result.database.execute(f"SELECT message, address FROM recipients WHERE {_IN_QUEUE}"):
+        site(places.of(*whom)).leave(of_backlog=whom in waiting)
     return sorted(found.values(), key=lambda each: (-each.backlog, -sum(each.kinds.values()) - each.left, each.name))
 
 

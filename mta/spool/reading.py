@@ -75,9 +75,9 @@ class QueuedMessage:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
+def opened(path: Path, *, immutable: bool = False) -> Iterator[sqlite3.Connection]:
     """A read-only connection to the spool file, closed afterwards. Raises `SpoolError` for sqlite's own faults too."""
-    database = schema.connect(path, read_only=True)
+    database = schema.connect(path, read_only=True, immutable=immutable)
     try:
         schema.check(database, str(path))
         yield database

@@ -137,15 +137,17 @@ class SpoolConnection(sqlite3.Connection):
         self.ballast: Ballast | None = None
 
 
-def connect(path: Path, *, read_only: bool = False) -> SpoolConnection:
+def connect(path: Path, *, read_only: bool = False, immutable: bool = False) -> SpoolConnection:
     """
     A connection to the spool file, created where it does not exist; `read_only` never creates or changes it.
+
+    SQLite makes the files of its log beside it all the same, unless it is told that nobody writes: `immutable`.
 
     Transactions are explicit (`isolation_level=None`); `prepare` makes it fit for writing. Raises `SpoolError` naming
     the file.
     """
     try:
-        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}{'&immutable=1' if immutable else ''}"
         database = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0, factory=SpoolConnection
         )
