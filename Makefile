@@ -44,6 +44,7 @@ docs: $(VENV)/.ready-run ## Render the sample configuration and the generated do
 	$(BIN)/python -c 'from mta.smtp.replies import render; print(render(), end="")' > docs/replies.md
 	$(BIN)/python -m mta.cli.eventpage > docs/events.md
 	$(BIN)/python -m mta.message.dsn_samples > docs/dsn.md
+	$(BIN)/python -m mta.sim.page
 
 bench: $(VENV)/.ready-run ## Measure beside Postfix (needs Debian's postfix package).
 	$(BIN)/python -m bench.relay

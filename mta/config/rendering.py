@@ -41,10 +41,26 @@ def sample() -> str:
 
 def documentation() -> str:
     """The text of docs/configuration.md."""
-    parts = [GUIDE.strip(), "", "## The top of the file", "", *_rows(Settings)]
-    for path, table, is_array in _sections(Settings):
-        parts += ["", f"## `{_header(path, is_array)}`", "", _summary(table), "", *_rows(table)]
+    parts = [GUIDE.strip(), "", "## The top of the file", "", *reference(Settings)]
     return "\n".join(parts) + "\n"
+
+
+def reference(root: type[Table], level: int = 2) -> Iterator[str]:
+    """
+    The lines of the reference of all options: those of `root`, then each table below a title of `level`.
+
+    A table that stands in two places is described in the first one.
+    """
+    yield from _rows(root)
+    seen: dict[type[Table], str] = {}
+    for path, table, is_array in _sections(root):
+        header = _header(path, is_array)
+        first = seen.setdefault(table, header)
+        yield from ("", f"{'#' * level} `{header}`", "")
+        if first == header:
+            yield from (_summary(table), "", *_rows(table))
+        else:
+            yield f"As `{first}`."
 
 
 def _sections(model: type[Table], above: str = "") -> Iterator[Section]:
