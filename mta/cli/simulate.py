@@ -67,7 +67,8 @@ def simulate(
     run = _prepared(checked, chosen, changes, from_queue=from_queue)
     with run:
         result = _run(run)
-        found = _broken(result)
+        # What was in the queue before has no beginning in the run's events, which the judgement needs.
+        found = None if from_queue else _broken(result)
         _print(result, found, as_json=as_json, forecast=from_queue)
         if picture is not None:
             _draw(picture, result)
@@ -176,11 +177,12 @@ def _progress() -> Iterator[Callable[[float], None]]:
 
 def _broken(result: Result) -> list[str]:
     """The promises of the MTA that were broken."""
-    del result  # nobody judges yet
-    return []
+    from mta.sim.invariants import violations
+
+    return list(map(str, violations(result)))
 
 
-def _print(result: Result, broken: list[str], *, as_json: bool, forecast: bool) -> None:
+def _print(result: Result, broken: list[str] | None, *, as_json: bool, forecast: bool) -> None:
     if not as_json:
         write_report(result, broken, forecast=forecast)
         return
@@ -192,7 +194,7 @@ def _print(result: Result, broken: list[str], *, as_json: bool, forecast: bool) 
     click.echo(json.dumps(told(figures, timeline(result, figures), broken)))
 
 
-def write_report(result: Result, broken: list[str], *, forecast: bool, out: TextIO | None = None) -> None:
+def write_report(result: Result, broken: list[str] | None, *, forecast: bool, out: TextIO | None = None) -> None:
     """Print the report as tables; docs/simulate.md shows what this prints."""
     from mta.sim.report import blocks
     from mta.sim.timeline import timeline

@@ -14,6 +14,7 @@ from pathlib import Path
 from mta.cli.simulate import write_report
 from mta.config.loading import load as load_config
 from mta.config.rendering import reference
+from mta.sim.invariants import violations
 from mta.sim.loading import load
 from mta.sim.scenario import Scenario
 from mta.sim.simulation import Simulation
@@ -125,7 +126,8 @@ def result(root: Path, path: Path) -> str:
     config = load_config(root / "etc" / "mta.toml", {})
     out = io.StringIO()
     with Simulation(config, load(path, {}, config)) as simulation:
-        write_report(simulation.run(), [], forecast=False, out=out)
+        finished = simulation.run()
+        write_report(finished, list(map(str, violations(finished))), forecast=False, out=out)
     return out.getvalue()
 
 

@@ -33,8 +33,13 @@ class Block:
     rows: Sequence[Row]
 
 
-def blocks(totals: Totals, lines: Sequence[Happening], broken: Sequence[str], *, forecast: bool) -> Iterator[Block]:
-    """The report; `broken` are the promises that were not kept, `forecast` says that it began with a queue."""
+def blocks(
+    totals: Totals, lines: Sequence[Happening], broken: Sequence[str] | None, *, forecast: bool
+) -> Iterator[Block]:
+    """
+    The report: `broken` are the promises that were not kept, None where nobody has looked; `forecast` says that it began
+    with a queue.
+    """
     yield Block("Timeline", ("TIME", "WHAT HAPPENS"), [(clock(line.at), line.text) for line in lines])
     if forecast:
         yield Block("Forecast", *_forecast(totals))
@@ -42,7 +47,7 @@ def blocks(totals: Totals, lines: Sequence[Happening], broken: Sequence[str], *,
     yield Block("Sites", *_sites(totals))
 
 
-def _figures(totals: Totals, broken: Sequence[str]) -> Iterator[Row]:
+def _figures(totals: Totals, broken: Sequence[str] | None) -> Iterator[Row]:
     if totals.backlog:
         yield _row("in the queue at the begin", totals.backlog, "recipients")
     yield _row("accepted", totals.accepted, f"recipients of {totals.messages:,} messages")
@@ -68,7 +73,8 @@ def _figures(totals: Totals, broken: Sequence[str]) -> Iterator[Row]:
     if totals.crashes:
         yield _row("crashes", totals.crashes, "")
     yield _row("faults of our own", sum(totals.faults.values()), "; ".join(list(totals.faults)[:3]))
-    yield _row("promises broken", len(broken), "; ".join(broken[:3]))
+    if broken is not None:
+        yield _row("promises broken", len(broken), "; ".join(broken[:3]) or "all invariants hold")
 
 
 def _row(what: str, number: int, note: str) -> Row:
