@@ -16,6 +16,7 @@ from typing import Any
 
 from mta.sim.ledger import Happening
 from mta.sim.report import thinned
+from mta.sim.timeline import clock
 from mta.sim.totals import Totals
 
 FORMATS = (".svg", ".png")
@@ -44,28 +45,34 @@ def draw(path: Path, title: str, totals: Totals, happenings: Sequence[Happening]
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    scale, unit = next(
-        ((seconds, name) for least, seconds, name in _UNITS if totals.duration >= least), (1.0, "seconds")
-    )
     steps = thinned(totals.depth, totals.duration, _MAX_STEPS)
-    times = [at / scale for at, _depth in steps] + [totals.duration / scale]
+    # Up to a little behind the last thing that happens: the rest is a line at the bottom.
+    last = max([steps[-1][0], *(mark.at for mark in happenings)])
+    end = totals.duration if steps[-1][1] else min(totals.duration, last * 1.05 + 1)
+    scale, unit = next(((seconds, name) for least, seconds, name in _UNITS if end >= least), (1.0, "seconds"))
+    times = [at / scale for at, _depth in steps] + [end / scale]
     depths = [depth for _at, depth in steps] + [steps[-1][1]]
     with matplotlib.rc_context({"svg.hashsalt": "mta", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(9, 4.5), dpi=120, layout="constrained")
+        figure = Figure(figsize=(9, 5), dpi=120, layout="constrained")
         axes = figure.add_subplot()
         axes.fill_between(times, depths, step="post", alpha=0.3, linewidth=0)
         axes.step(times, depths, where="post", linewidth=1.2)
-        for happening in happenings[:_MAX_MARKS]:
-            at = happening.at / scale
-            axes.axvline(at, color="0.4", linewidth=0.8, linestyle="--")
+        marks = happenings[:_MAX_MARKS]
+        for number, mark in enumerate(marks, 1):
+            # Numbers in two rows, so that what happens soon after one another can be read; the words stand beside.
+            at, above = mark.at / scale, (0, 2 + 9 * (number % 2))
+            label = f"{number}  {clock(mark.at)}  {mark.text}"
+            axes.axvline(at, color="0.4", linewidth=0.8, linestyle="--", label=label)
             axes.annotate(
-                happening.text, (at, 1), xycoords=("data", "axes fraction"), xytext=(2, -3),
-                textcoords="offset points", rotation=90, va="top", ha="left", fontsize=7, color="0.3",
+                str(number), (at, 1), xytext=above, xycoords=("data", "axes fraction"), textcoords="offset points",
+                ha="center", fontsize=7,
             )  # fmt: skip
-        axes.set_title(title, loc="left")
+        if marks:
+            figure.legend(loc="outside lower left", fontsize=7, handlelength=0, frameon=False)
+        axes.set_title(title, loc="left", pad=22 if marks else None)
         axes.set_xlabel(f"{unit} since the begin")
         axes.set_ylabel("recipients in the queue")
-        axes.set_xlim(0, totals.duration / scale)
+        axes.set_xlim(0, end / scale)
         axes.set_ylim(0, max(1, totals.longest) * 1.05)
         is_svg = path.suffix.lower() == ".svg"
         # Without its date; PNG has none.

@@ -40,8 +40,10 @@ class Places:
     def _name(self, site: str) -> str:
         name = self._known.get(site)
         if name is None:
-            # The parts that `mta.routing.site.site_name` joins; it cuts a long name at "+".
-            first = site.split(",")[0].split("+")[0].removeprefix("lmtp://")
+            first = site.removeprefix("lmtp://")
+            if not site.startswith("lmtp+unix:"):
+                # The parts that `mta.routing.site.site_name` joins; it cuts a long name at "+".
+                first = first.split("+" if "~" in first else ",")[0]
             base = first.removeprefix(FIRST_HOST)
             name = self._known[site] = self._names.get(first) or self._names.get(base) or base
         return name

@@ -37,8 +37,9 @@ def blocks(
     totals: Totals, lines: Sequence[Happening], broken: Sequence[str] | None, *, forecast: bool
 ) -> Iterator[Block]:
     """
-    The report: `broken` are the promises that were not kept, None where nobody has looked; `forecast` says that it began
-    with a queue.
+    The report.
+
+    `broken` are the promises that were not kept, None where nobody has looked; `forecast`: it began with a queue.
     """
     yield Block("Timeline", ("TIME", "WHAT HAPPENS"), [(clock(line.at), line.text) for line in lines])
     if forecast:
