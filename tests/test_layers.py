@@ -52,6 +52,9 @@ NEVER_TWISTED = (
     "mta.spool.answering",
     "mta.spool.soundness",
 )
+# The simulator is the whole MTA, Twisted and all. One command runs it, and imports it when it runs: only in functions.
+SIMULATOR = "mta.sim"
+RUNS_SIMULATOR = "mta.cli.simulate"
 # twistd enters here.
 ENTRY_POINTS = ("mta.tap",)
 
@@ -74,6 +77,15 @@ def imported(source: str) -> Iterator[str]:
         waiting.extend(ast.iter_child_nodes(node))
 
 
+def on_import(source: str) -> set[str]:
+    """Every name that is imported when the module is: what stands in a function comes later, if at all."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [ast.Pass()]
+    return set(imported(ast.unparse(tree)))
+
+
 def under(name: str, *prefixes: str) -> bool:
     """Whether a dotted name is one of the prefixes or inside one."""
     return any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
@@ -88,6 +100,7 @@ def offences(module: str, source: str) -> list[str]:
     """Which imports of `module` break a rule, each with the rule."""
     found = []
     layer = LAYERS[room(module)]
+    at_once = on_import(source)
     for name in imported(source):
         if name.startswith("."):
             found.append(f"{name}: imports are absolute")
@@ -95,6 +108,8 @@ def offences(module: str, source: str) -> list[str]:
             found.append(f"{name}: the reactor is an argument")
         if under(name, "twisted") and (layer < 3 or under(module, *NEVER_TWISTED)):
             found.append(f"{name}: no Twisted here")
+        if under(name, SIMULATOR) and not under(module, SIMULATOR) and (module != RUNS_SIMULATOR or name in at_once):
+            found.append(f"{name}: the simulator is imported by `mta simulate`, when it runs")
         if layer < 2 and under(name, *WITHOUT_INPUT_AND_OUTPUT):
             found.append(f"{name}: no input and output here")
         if layer < 2 and under(name, "pydantic", "click"):
@@ -136,6 +151,10 @@ class LayerTests(SynchronousTestCase):
             ("mta.admin.control", "from mta.spool import reading"),
             ("mta.admin.control", "from twisted.internet import reactor"),
             ("mta.cli.queue", "def f():\n    from twisted.internet import defer"),
+            ("mta.cli.queue", "def f():\n    from mta.sim.simulation import Simulation"),
+            ("mta.cli.simulate", "from mta.sim import chart"),
+            ("mta.cli.simulate", "class A:\n    import mta.sim.chart"),
+            ("mta.service", "def f():\n    from mta.sim.clock import SimulatedClock"),
             ("mta.spool.reading", "import twisted.python"),
             ("mta.queue.manager", "from . import window"),
             ("mta.service", "import twisted.internet.reactor"),
@@ -145,6 +164,8 @@ class LayerTests(SynchronousTestCase):
             ("mta.server.protocol", "from mta.spool.errors import SpoolError\nfrom mta.spool import SpoolError"),
             ("mta.queue.manager", "from mta.queue.schedule import Schedule"),
             ("mta.service", "from mta.queue.manager import Manager\nfrom mta.server import factory"),
+            ("mta.cli.simulate", "def f():\n    from mta.sim.simulation import Simulation"),
+            ("mta.cli.simulate", "if TYPE_CHECKING:\n    from mta.sim.simulation import Simulation"),
             ("mta.address", "if TYPE_CHECKING:\n    from twisted.internet.defer import Deferred"),
         ):
             self.assertEqual([], offences(module, source), f"{module}: {source}")

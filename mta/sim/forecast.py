@@ -202,4 +202,4 @@ def _literals(present: Present, taken: set[str]) -> Iterator[Site]:
     for number, host in enumerate(hosts, 1):
         endpoint = f"[{host}]:25" if ":" in host else f"{host}:25"
         if endpoint not in taken:
-            yield Site(name=f"literal-{number}", endpoints=(endpoint,))
+            yield Site(name=host if _NAME.fullmatch(host) else f"literal-{number}", endpoints=(endpoint,))

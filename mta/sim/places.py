@@ -22,7 +22,9 @@ class Places:
     def __init__(self, scenario: Scenario, events: Iterable[Event]) -> None:
         self._names = {domain: site.name for site in scenario.sites for domain in site.domains}
         self._names.update({f"{site.name}.test": site.name for site in scenario.sites if not site.domains})
-        self._names.update({endpoint: site.name for site in scenario.sites for endpoint in site.endpoints})
+        for site in scenario.sites:
+            for endpoint in site.endpoints:
+                self._names[endpoint] = self._names[endpoint.removesuffix(":25")] = site.name
         self._known: dict[str, str] = {}  # what the MTA calls a site -> what we do
         self._routed: dict[tuple[int, str], str] = {}
         for event in events:
