@@ -15,14 +15,14 @@ from tests.cli.test_commands import ROOT, CommandCase
 
 SCENARIO = """\
 about = "A little mail."
-duration = "2h"
+duration = "12h"
 [[site]]
 name = "partner"
 domains = ["partner.test"]
 [[site.answer]]
 at = "rcpt"
 reply = "450 4.2.0 perhaps"
-share = 0.5
+share = 0.3
 [[load]]
 messages = 20
 to = "1m"
@@ -116,7 +116,7 @@ class ErrorTests(SimulateCase):
 
     def test_interrupted(self) -> None:
         """Ctrl-C ends a long run at once, without a traceback, a report, or a directory left behind."""
-        self.scenario.write_text(SCENARIO.replace("2h", "3650d").replace("messages = 20", "messages = 500000"))
+        self.scenario.write_text(SCENARIO.replace("12h", "3650d").replace("messages = 20", "messages = 500000"))
         temporary = self.top / "tmp"
         temporary.mkdir()
         program = (
