@@ -191,7 +191,7 @@ def _print(result: Result, broken: list[str] | None, *, as_json: bool, forecast:
     from mta.sim.totals import totals
 
     figures = totals(result)
-    click.echo(json.dumps(told(figures, timeline(result, figures), broken)))
+    click.echo(json.dumps(told(figures, timeline(result, figures), broken, result.start)))
 
 
 def write_report(result: Result, broken: list[str] | None, *, forecast: bool, out: TextIO | None = None) -> None:
@@ -202,8 +202,9 @@ def write_report(result: Result, broken: list[str] | None, *, forecast: bool, ou
 
     out = out or sys.stdout
     figures = totals(result)
+    since = columns.time(result.start, out) if forecast else ""
     first = True
-    for block in blocks(figures, timeline(result, figures), broken, forecast=forecast):
+    for block in blocks(figures, timeline(result, figures), broken, since):
         if not block.rows:
             continue
         out.write(f"{'' if first else chr(10)}{block.title}\n")

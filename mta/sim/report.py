@@ -34,16 +34,17 @@ class Block:
 
 
 def blocks(
-    totals: Totals, lines: Sequence[Happening], broken: Sequence[str] | None, *, forecast: bool
+    totals: Totals, lines: Sequence[Happening], broken: Sequence[str] | None, forecast_from: str = ""
 ) -> Iterator[Block]:
     """
     The report.
 
-    `broken` are the promises that were not kept, None where nobody has looked; `forecast`: it began with a queue.
+    `broken` are the promises that were not kept, None where nobody has looked; `forecast_from` is when it began with
+    the queue as it was, "" where it began with none.
     """
     yield Block("Timeline", ("TIME", "WHAT HAPPENS"), [(clock(line.at), line.text) for line in lines])
-    if forecast:
-        yield Block("Forecast", *_forecast(totals))
+    if forecast_from:
+        yield Block(f"Forecast from {forecast_from}", *_forecast(totals))
     yield Block("Totals", ("WHAT", ">NUMBER", "NOTE"), list(_figures(totals, broken)))
     yield Block("Sites", *_sites(totals))
 
@@ -133,11 +134,16 @@ def _more(sites: Sequence[SiteTotals], headings: Row) -> list[Row]:
     return [(f"({left:,} more)", *[""] * (len(headings) - 1))] if left > 0 else []
 
 
-def as_json(totals: Totals, lines: Sequence[Happening], broken: Sequence[str] | None) -> dict[str, Any]:
-    """All of it: times and durations in seconds, times since the begin. `broken` is None where nobody has looked."""
+def as_json(totals: Totals, lines: Sequence[Happening], broken: Sequence[str] | None, start: float) -> dict[str, Any]:
+    """
+    All of it: times and durations in seconds, times since the begin; `start` is that, in seconds since 1970.
+
+    `broken` is None where nobody has looked.
+    """
     names = ("duration", "messages", "accepted", "delivered", "deferred", "postponed", "bounced", "expired")
     more = ("discarded", "reports", "reports_delivered", "in_doubt", "backlog", "longest", "longest_at", "crashes")
     return {
+        "start": _number(start),
         **{name: _number(getattr(totals, name)) for name in (*names, *more)},
         "delays": None
         if totals.delays is None

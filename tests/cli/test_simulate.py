@@ -150,7 +150,7 @@ class ForecastTests(SimulateCase):
         before = self._state()
         out = self.simulate("--from-queue")
         self.assertEqual(before, self._state())
-        self.assertRegex(out, r"\nForecast\nSITE +BACKLOG +DRAINED .*\nx\.test +1 ")
+        self.assertRegex(out, r"\nForecast from 20[0-9TZ:-]+\nSITE +BACKLOG +DRAINED .*\nx\.test +1 ")
         self.assertRegex(out, r"\nin the queue at the begin +1  recipients\n")
         told = json.loads(self.simulate("--from-queue", "--json", "--duration", "1h", str(self.scenario)))
         self.assertEqual((1, 20, None), (told["backlog"], told["accepted"], told["broken"]))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.config.schema import Config
 from mta.events import Kind
 from mta.sim.report import as_json, blocks, thinned
-from mta.sim.simulation import Result, Simulation, Stopped
+from mta.sim.simulation import START, Result, Simulation, Stopped
 from mta.sim.timeline import clock, span, timeline
 from mta.sim.totals import CRASHED, DROPPED, SENT_AGAIN, Totals, totals
 from tests.sim.material import configuration, scenario
@@ -174,13 +174,13 @@ class ReportTests(TotalsCase):
         """The tables and the JSON are of the same figures; a broken promise is in both."""
         result = self.run_scenario("duration = '1h'\n" + LOAD.format(4, "1m"))
         found = totals(result)
-        told = as_json(found, timeline(result, found), ["a promise"])
-        tables = {block.title: block.rows for block in blocks(found, [], ["a promise"], forecast=False)}
+        told = as_json(found, timeline(result, found), ["a promise"], result.start)
+        tables = {block.title: block.rows for block in blocks(found, [], ["a promise"])}
         rows = {row[0]: row for row in tables["Totals"]}
         self.assertEqual((4, "4"), (told["accepted"], rows["accepted"][1]))
         self.assertEqual((["a promise"], "1", "a promise"), (told["broken"], *rows["promises broken"][1:]))
         self.assertEqual("a.test", told["sites"][0]["name"])
-        self.assertEqual([0.0, 0], told["depth"][0])
+        self.assertEqual(([0.0, 0], START), (told["depth"][0], told["start"]))
 
     def test_no_steps_too_many(self) -> None:
         """However often the depth changes it is told in few steps, with its highest and its last one."""
