@@ -54,8 +54,9 @@ def _figures(totals: Totals, broken: Sequence[str] | None) -> Iterator[Row]:
         yield _row("in the queue at the begin", totals.backlog, "recipients")
     yield _row("accepted", totals.accepted, f"recipients of {totals.messages:,} messages")
     for code, number in totals.refused.items():
-        note = f"told {code}" if code else "the connection was lost"
-        yield _row("refused to clients", number, f"recipients, {note}")
+        yield _row(
+            "put off or refused", number, f"times a client was told {code}" if code else "times it was told nothing"
+        )
     yield _row("delivered", totals.delivered, _delays(totals))
     yield _row("deferred", totals.deferred, "attempts")
     if totals.postponed:

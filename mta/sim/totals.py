@@ -34,6 +34,7 @@ UNEXPLAINED = "unexplained"
 CAUSES = (SENT_AGAIN, DROPPED, CRASHED, UNEXPLAINED)
 
 _IN_QUEUE = f"state NOT IN ({', '.join(repr(state.value) for state in FINAL)})"
+_Sent = tuple[int, str]  # the token of a message, and one of its recipients
 _KINDS = (Kind.DELIVERED, Kind.DEFERRED, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED)
 
 
@@ -243,24 +244,26 @@ def _sites(result: Result, places: Places) -> list[SiteTotals]:
 
 def _duplicates(ledger: Ledger) -> dict[str, int]:
     """Copies beyond the first that a site took for one recipient, by what explains them."""
-    by_recipient: defaultdict[tuple[int, str], list[Arrival]] = defaultdict(list)
+    # By what the client sent and whom for, and then by what we made of it: one message, unless it came again.
+    copies: defaultdict[_Sent, defaultdict[int | None, list[Arrival]]] = defaultdict(lambda: defaultdict(list))
     for arrival in ledger.arrivals:
         if arrival.token is not None:
-            by_recipient[arrival.token, arrival.recipient].append(arrival)
-    doubts: defaultdict[str, list[float]] = defaultdict(list)
+            copies[arrival.token, arrival.recipient][arrival.message].append(arrival)
+    doubts: defaultdict[tuple[int | None, str], list[float]] = defaultdict(list)
     for event in ledger.events:
         if is_in_doubt(event) and event.recipient is not None:
-            doubts[event.recipient].append(event.at)
+            doubts[event.message, event.recipient].append(event.at)
     found = dict.fromkeys(CAUSES, 0)
-    for (token, recipient), arrivals in by_recipient.items():
-        for first, second in pairwise(arrivals):
-            found[_cause(ledger, token, first, second, doubts[recipient])] += 1
+    for (token, recipient), messages in copies.items():
+        found[SENT_AGAIN if token in ledger.repeated else UNEXPLAINED] += len(messages) - 1
+        for message, arrivals in messages.items():
+            for first, second in pairwise(arrivals):
+                found[_cause(first, second, doubts[message, recipient], ledger.crashes)] += 1
     return found
 
 
-def _cause(ledger: Ledger, token: int, first: Arrival, second: Arrival, doubts: Sequence[float]) -> str:
+def _cause(first: Arrival, second: Arrival, doubts: Sequence[float], crashes: Sequence[float]) -> str:
+    """Why we sent one message twice to one recipient."""
     if not first.acknowledged or any(first.at <= at <= second.at for at in doubts):
         return DROPPED
-    if any(first.at <= at <= second.at for at in ledger.crashes):
-        return CRASHED
-    return SENT_AGAIN if token in ledger.repeated else UNEXPLAINED
+    return CRASHED if any(first.at <= at <= second.at for at in crashes) else UNEXPLAINED

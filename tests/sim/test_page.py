@@ -42,5 +42,5 @@ class PageTests(SynchronousTestCase):
             self.assertNotIn("unexplained", result)
         self.assertRegex(shown["dropping"], r"duplicates +[1-9][0-9]* ")
         self.assertRegex(shown["disk-full"], r"duplicates +[1-9] +[1-9]: it was in doubt at a crash")
-        self.assertRegex(shown["disk-full"], r"refused to clients +[0-9,]+  recipients, told 452")
+        self.assertRegex(shown["disk-full"], r"put off or refused +[0-9,]+  times a client was told 452")
         self.assertRegex(shown["outage"], r"expired +0\b")

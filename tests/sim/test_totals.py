@@ -114,11 +114,11 @@ class TotalsTests(TotalsCase):
         text = (
             "duration = '10m'\n[[site]]\nname = 'inner'\nendpoints = ['127.0.0.1:2501']\n"
             "[[site]]\nname = 'store'\nendpoints = ['relay.test:24']\n[[site]]\nname = 'e'\ndomains = ['e.test']\n"
-            "[[load]]\nmessages = 3\nrecipients_per_message = 4\n"
-            "recipients = ['u{n}@a.test', 'u{n}@b.test', 'u{n}@c.test', 'u{n}@d.test']\n"
+            "[[load]]\nmessages = 3\nrecipients_per_message = 5\n"
+            "recipients = ['u{n}@a.test', 'u{n}@b.test', 'v{n}@b.test', 'u{n}@c.test', 'u{n}@d.test']\n"
         )
         found = self.totals(text, config)
-        wanted = {"inner": 3, "store": 3, "lmtp+unix:/run/lmtp": 3, "e": 3}
+        wanted = {"inner": 3, "store": 6, "lmtp+unix:/run/lmtp": 3, "e": 3}
         self.assertEqual(wanted, {site.name: site.kinds[Kind.DELIVERED] for site in found.sites})
 
     def test_any_endpoint(self) -> None:
