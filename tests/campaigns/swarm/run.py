@@ -1,0 +1,69 @@
+"""
+Run one world and judge it.
+
+Owns: the way from a world to what is known of it: figures and violations.
+Never: makes worlds, or prints.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from mta.config.loading import parse
+from mta.sim.invariants import Violation, duplicates, violations
+from mta.sim.scenario import Scenario
+from mta.sim.simulation import Simulation
+from tests.campaigns.swarm.toml_text import toml
+from tests.campaigns.swarm.worlds import World, world_of
+
+# Calls of all machines in one run. A world takes some ten thousand; a program that goes in circles takes all there are.
+MOST_CALLS = 1_000_000
+
+
+@dataclass(slots=True)
+class Run:
+    """What is known of one world after its run; `seconds` are real ones."""
+
+    world: World
+    messages: int = 0
+    deliveries: int = 0
+    crashes: int = 0
+    duplicates: int = 0
+    seconds: float = 0.0
+    violations: list[Violation] = field(default_factory=list)
+
+
+def run(world: World) -> Run:
+    """Run a world. A run that can't end, or ends with an exception, is a violation as well."""
+    began = time.monotonic()
+    done = Run(world)
+    config = parse(toml(world.config), "swarm.toml", {})
+    scenario = Scenario.model_validate(_with_tuples(world.scenario))
+    with Simulation(config, scenario) as simulation:
+        simulation.world.clock.most_calls = MOST_CALLS
+        try:
+            result = simulation.run()
+            done.violations = violations(result)
+            done.duplicates = duplicates(result)
+        except Exception as error:
+            done.violations = [Violation("it ran to its end", f"{type(error).__name__}: {error}")]
+        ledger = simulation.ledger
+        done.messages = len({promise.token for promise in ledger.promises})
+        done.deliveries = sum(event.kind.value == "delivered" for event in ledger.events)
+        done.crashes = len(ledger.crashes)
+    done.seconds = time.monotonic() - began
+    return done
+
+
+def _with_tuples(value: Any) -> Any:
+    """The value with tuples for lists, as a frozen table has them."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(each) for key, each in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def run_seed(seed: int) -> Run:
+    """Run the world of a seed."""
+    return run(world_of(seed))
