@@ -91,7 +91,9 @@ def shrink(database: SpoolConnection, spare: int, limit: int) -> int:
     surplus = min((free - spare) // 2, limit)
     if surplus <= 0:
         return 0
-    database.execute(f"PRAGMA incremental_vacuum({surplus})").fetchall()
+    # One at a time: the module sqlite3 steps once through a statement without columns, and each step frees one page.
+    for _ in range(surplus):
+        database.execute("PRAGMA incremental_vacuum(1)")
     return int(surplus)
 
 
