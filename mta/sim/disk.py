@@ -9,6 +9,7 @@ A batch is on disk one fsync before anybody hears of it: a crash in between leav
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
@@ -29,12 +30,16 @@ class DiskCommit:
     Group commit on the simulated disk, as `mta.spool.commit.ThreadedCommit` does it on a real one.
 
     While one batch is on its way to the disk, the next one gathers. `journal` gets each event once it is on disk.
+    `interrupted` is asked before (False) and after (True) each batch is there whether the machine is dead.
     """
 
-    def __init__(self, database: SpoolConnection, time: IReactorTime, journal: Journal) -> None:
+    def __init__(
+        self, database: SpoolConnection, time: IReactorTime, journal: Journal, interrupted: Callable[[bool], bool]
+    ) -> None:
         self._database = database
         self._time = time
         self._journal = journal
+        self._interrupted = interrupted
         self._waiting: list[Request[Any]] = []
         self._busy = False
         self._closed: Deferred[None] | None = None
@@ -65,10 +70,14 @@ class DiskCommit:
             self._time.callLater(0, self._closed.callback, None)
 
     def _commit(self) -> None:
+        if self._interrupted(False):
+            return
         batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
         events = run_batch(self._database, batch)
         for event in events:
             self._journal(event)
+        if self._interrupted(True):
+            return
         self._time.callLater(0, self._answer, batch)
 
     def _answer(self, batch: list[Request[Any]]) -> None:
@@ -88,6 +97,8 @@ class Disk:
     def fill(self) -> None:
         """From now on no page more can be written: SQLite says that the disk is full."""
         self.is_full = True
+        # Nor is one to be had inside: what the mail that has gone left free would hold a lot of new mail.
+        self.database.executescript("PRAGMA incremental_vacuum")
         (pages,) = self.database.execute("PRAGMA page_count").fetchone()
         self.database.execute(f"PRAGMA max_page_count = {pages}")
 

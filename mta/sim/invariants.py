@@ -332,10 +332,15 @@ def _times_are_kept(evidence: Evidence) -> Iterator[str]:
         arrived = evidence.accepted[message].at
         expiry = arrived + (queue.lifetime if evidence.sender(message) else queue.bounce_lifetime)
         due: float | None = arrived
+        # Else it waits for the attempts of the message that are under way.
+        alone = detail(evidence.accepted[message], "recipients") == "1"
         attempts = 0
         for event in story:
             if event.kind in (Kind.RETRIED, Kind.RELEASED, Kind.HELD):
                 due = None
+            elif event.kind is Kind.ROUTED and alone and due is not None and event.at > due + CLAIMED_WITHIN:
+                if not evidence.was_broken(due - CLAIMED_WITHIN, event.at):
+                    yield f"{_name(message)} for {recipient} was tried {event.at - due:.0f} s behind its time"
             elif event.kind is Kind.DEFERRED or event.kind in _TERMINAL:
                 if due is not None and event.at < due - TICK:
                     yield f"{_name(message)} for {recipient} was tried {due - event.at:.0f} s before its time"
@@ -376,7 +381,9 @@ def _nobody_is_forgotten(evidence: Evidence) -> Iterator[str]:
 
 
 def _nothing_of_ours_raised(evidence: Evidence) -> Iterator[str]:
-    yield from evidence.ledger.faults
+    # A full disk is no exception of ours; what it does to the spool is told as this one.
+    is_full = any(fault.kind == "disk-full" for fault in evidence.result.scenario.faults)
+    yield from (fault for fault in evidence.ledger.faults if not (is_full and "SpoolError" in fault))
     for event in evidence.ledger.events:
         if event.kind in (Kind.CRASHED, Kind.QUARANTINED):
             yield f"{_name(event.message)} {event.kind.value}: {detail(event, 'reason')}"

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
 
 from mta.address import Address, parse_address
 from mta.delivery.connecting import Connector, Server
 from mta.delivery.connection import ClientConnection
-from mta.delivery.content import WholeContent
+from mta.delivery.content import PIECE, WholeContent
 from mta.delivery.timeouts import ClientTimeouts
 from mta.destination import Destination, Host, NextHop, Transport
 from mta.envelope import Envelope, Recipient
 from mta.ids import parse_id
+from mta.interfaces import IContent
 from mta.outcome import Deferral, Delivered, Failure, Phase
 from mta.sim.ledger import Ledger
 from mta.sim.machine import Machine
@@ -53,6 +55,21 @@ class _State:
     waiting: deque[_Outgoing] = field(default_factory=deque)
     sessions: int = 0
     left: int = 0  # messages that are not settled
+
+
+@implementer(IContent)
+class _InPieces:
+    """Content that takes its time to be sent: nobody writes a large message in one go."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._data = data
+
+    def whole(self) -> None:
+        return None
+
+    def chunk(self, index: int) -> Deferred[bytes]:
+        return succeed(self._data[index * PIECE : (index + 1) * PIECE])
 
 
 class LoadClient:
@@ -134,7 +151,8 @@ class LoadClient:
             return
         outgoing = waiting.popleft()
         outgoing.tries += 1
-        content = WholeContent(compose(outgoing.token, outgoing.size))
+        data = compose(outgoing.token, outgoing.size)
+        content = WholeContent(data) if len(data) <= PIECE else _InPieces(data)
         utf8 = any(each.needs_utf8 for each in (*outgoing.recipients, *filter(None, [outgoing.sender])))
         envelope = Envelope(outgoing.sender, tuple(map(Recipient, outgoing.recipients)), utf8=utf8)
         done = connection.transact(Transaction(envelope, content.size), content, _unmarked)

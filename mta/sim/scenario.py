@@ -160,6 +160,18 @@ class Fault(Table):
         unit="count",
         source="at the time alone",
     )
+    at_commit: OptionalCount = option(
+        0,
+        "Of a crash: not at `from` but in the middle of this transaction of the spool after it.",
+        unit="count",
+        source="at the time alone",
+    )
+    on_disk: bool = option(
+        True,
+        "Whether that transaction is on disk by then, though nobody has heard of it; else it is lost.",
+        unit="true, false",
+        source="what must never be answered too early",
+    )
 
 
 class Names(Table):

@@ -91,6 +91,8 @@ class Simulation:
         self._disk = Disk(database or schema.memory())
         self._assembly: Assembly | None = None
         self._loads: list[LoadClient] = []
+        self._commits_left = 0  # until the transaction in which the machine crashes
+        self._crash_is_near = self._crash_on_disk = False
 
     def __enter__(self) -> Simulation:
         return self
@@ -146,7 +148,7 @@ class Simulation:
         now = machine.seconds()
         spool = spool_on(
             self._disk.database,
-            DiskCommit(self._disk.database, machine, self._event),
+            DiskCommit(self._disk.database, machine, self._event, self._interrupted),
             now,
             self._event,
             doubt_retry(self.config, self.world.rng),
@@ -204,6 +206,9 @@ class Simulation:
             if not self.machine.alive:
                 return
             self.machine.crashed = lambda: self._crashed(max(restart_at, self.world.clock.seconds() + 1.0))
+            self._commits_left, self._crash_on_disk = fault.at_commit, fault.on_disk
+            if fault.at_commit:
+                return
             if fault.at_step:
                 self.machine.crash_at_step = self.machine.steps + fault.at_step
             else:
@@ -211,6 +216,18 @@ class Simulation:
                 self.machine.crashed()
 
         self._at(fault.begin, crash)
+
+    def _interrupted(self, on_disk: bool) -> bool:
+        """Whether the machine dies in the middle of a transaction, which is on its way to the disk or there."""
+        if self._commits_left and not on_disk:
+            self._commits_left -= 1
+            self._crash_is_near = self._commits_left == 0
+        if self._crash_is_near and on_disk == self._crash_on_disk:
+            self._crash_is_near = False
+            self.machine.crash()
+            self.machine.crashed()
+            return True
+        return False
 
     def _plan_full_disk(self, fault: Fault) -> None:
         def fill() -> None:

@@ -38,7 +38,7 @@ from mta.smtp.client import ClientSession
 from mta.smtp.dots import DotDecoder, DotEncoder
 from mta.spool import storing
 from mta.spool.content import StoredContent
-from mta.spool.schema import SpoolConnection
+from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 from mta.spool.spool import Spool
 
 Patch = Any  # what `unittest.mock.patch` makes; its type has no name
@@ -181,7 +181,7 @@ def chunks_out_of_order() -> Patch:
     genuine = StoredContent.chunk
 
     def chunk(self: StoredContent, index: int) -> Deferred[bytes]:
-        swapped = self._content is None and self.size > 2 * storing.CHUNK_SIZE and index < 2
+        swapped = self._content is None and self.size > 2 * CHUNK_SIZE and index < 2
         return genuine(self, 1 - index if swapped else index)
 
     return patch.object(StoredContent, "chunk", chunk)

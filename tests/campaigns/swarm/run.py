@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from mta.config.loading import parse
+from mta.sim import loading
 from mta.sim.invariants import Violation, duplicates, violations
-from mta.sim.scenario import Scenario
 from mta.sim.simulation import Simulation
 from tests.campaigns.swarm.toml_text import toml
 from tests.campaigns.swarm.worlds import World, world_of
@@ -40,7 +39,7 @@ def run(world: World) -> Run:
     began = time.monotonic()
     done = Run(world)
     config = parse(toml(world.config), "swarm.toml", {})
-    scenario = Scenario.model_validate(_with_tuples(world.scenario))
+    scenario = loading.parse(toml(world.scenario), "world.toml", {}, config)
     with Simulation(config, scenario) as simulation:
         simulation.world.clock.most_calls = MOST_CALLS
         try:
@@ -55,13 +54,6 @@ def run(world: World) -> Run:
         done.crashes = len(ledger.crashes)
     done.seconds = time.monotonic() - began
     return done
-
-
-def _with_tuples(value: Any) -> Any:
-    """The value with tuples for lists, as a frozen table has them."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(each) for key, each in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def run_seed(seed: int) -> Run:

@@ -86,7 +86,7 @@ class Builder:
             return {"reply_delay": seconds(rng.choice((1, 7, 40)))}
         code = rng.choice(("450 4.2.0", "451", "452 4.2.2", "421 4.3.2"))
         if kind == "5xx":
-            code = rng.choice(("550 5.1.1", "554", "552 5.2.2", "571 5.7.1"))
+            code = rng.choice(("550 5.1.1", "554", "552 5.2.2", "553 5.7.1"))
         return {"answer": [{"at": place, "reply": f"{code} not {place}", "share": share}]}
 
     def lying(self) -> None:
@@ -159,9 +159,9 @@ class Builder:
         self.loads.append(load)
         return load
 
-    def large(self) -> None:
+    def large(self) -> Data:
         """A few messages of several chunks."""
-        self.load(messages=self.rng.randint(2, 5), size=300_000, size_to=900_000, recipients_per_message=1)
+        return self.load(messages=self.rng.randint(2, 5), size=300_000, size_to=900_000, recipients_per_message=1)
 
     def without_sender(self) -> None:
         """Reports of others: what fails of them must not be reported."""
@@ -196,8 +196,11 @@ class Builder:
             if self.loads and rng.random() < 0.6:
                 begin = int(rng.choice(self.loads)["from"][:-1])
             fault: Data = {"kind": "crash", "from": seconds(begin), "to": seconds(begin + rng.choice((1, 5, 60, 900)))}
-            if rng.random() < 0.8:
+            kind = rng.random()
+            if kind < 0.4:
                 fault["at_step"] = int(rng.triangular(1, 1200, 1))
+            elif kind < 0.9:
+                fault.update(at_commit=int(rng.triangular(1, 60, 1)), on_disk=rng.random() < 0.5)
             self.faults.append(fault)
 
     def fault(self, kind: str) -> None:
@@ -207,6 +210,17 @@ class Builder:
             begin = rng.randrange(latest)
             end = begin + int(rng.triangular(5, 3600, 60))
             self.faults.append({"kind": kind, "from": seconds(begin), "to": seconds(end)})
+
+    def hiccups(self) -> None:
+        """The disk is full for an instant, in the middle of a message of several chunks."""
+        rng = self.rng
+        load = self.large()
+        load["to"] = load["from"]
+        end = int(load["from"][:-1]) * 1000 + 40  # where its first messages begin to flow
+        for _ in range(rng.randint(2, 8)):
+            begin = end + rng.randint(20, 80)
+            end = begin + rng.choice((10, 20, 40))
+            self.faults.append({"kind": "disk-full", "from": f"{begin}ms", "to": f"{end}ms"})
 
     # All of it
 
@@ -307,8 +321,11 @@ def _disk(world: Builder) -> None:
     world.local()
     world.load()
     world.load()
-    world.large()
-    world.fault("disk-full")
+    if world.rng.random() < 0.5:
+        world.large()
+        world.fault("disk-full")
+    else:
+        world.hiccups()
 
 
 def _resolver(world: Builder) -> None:
