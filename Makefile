@@ -12,6 +12,8 @@ SECONDS ?= 60
 TARGETS ?=
 SEED    ?= 1
 KEEP    ?= var/fuzz
+# Of the swarm: how many worlds.
+SEEDS   ?= 300
 
 BIN     := $(VENV)/bin
 # compat: the plain editable install of a flat layout hides twistd's plugin outside the checkout.
@@ -19,7 +21,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 INPUTS  := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check docs bench crash overload fuzz constraints clean
+.PHONY: help run test lint types check docs bench crash overload swarm mutants fuzz constraints clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -58,6 +60,12 @@ overload: $(VENV)/.ready-test ## Idle, slow, hasty and greedy clients: the figur
 
 fuzz: $(VENV)/.ready-fuzz ## Look for input that breaks a property: SECONDS=60 for each target.
 	$(BIN)/python -m fuzz run --seconds $(SECONDS) --seed $(SEED) --jobs $(JOBS) $(if $(KEEP),--keep $(KEEP)) $(TARGETS)
+
+swarm: $(VENV)/.ready-test ## Run SEEDS=300 random worlds in the simulator: no invariant may break.
+	$(BIN)/python -m tests.campaigns.swarm --seeds $(SEEDS) 2>/dev/null
+
+mutants: $(VENV)/.ready-test ## Break the program on purpose: the swarm must find each fault.
+	$(BIN)/python -m tests.campaigns.swarm --mutants 2>/dev/null
 
 constraints: $(VENV)/.ready-lint $(VENV)/.ready-fuzz ## Pin the versions that are installed now.
 	{ sed -n '/^#/p;/^[^#]/q' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new

@@ -8,6 +8,7 @@ Never: makes worlds, or prints.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mta.config.loading import parse
@@ -59,3 +60,12 @@ def run(world: World) -> Run:
 def run_seed(seed: int) -> Run:
     """Run the world of a seed."""
     return run(world_of(seed))
+
+
+def find(seeds: Iterable[int]) -> tuple[int, Run] | None:
+    """The first of `seeds` that breaks an invariant, with its run."""
+    for seed in seeds:
+        done = run_seed(seed)
+        if done.violations:
+            return seed, done
+    return None
