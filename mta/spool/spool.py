@@ -193,6 +193,7 @@ def _begin(
     except sqlite3.Error as error:
         if database.in_transaction:
             database.execute("ROLLBACK")
+        database.written = []
         raise SpoolError(f"{name}: cannot begin: {error}") from error
     written, database.written = database.written, []
     for event in written:

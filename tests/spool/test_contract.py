@@ -76,6 +76,16 @@ class MemorySpoolTests(SpoolContract, DoubtContract, SynchronousTestCase):
         self.assertEqual((1, "in-doubt", 900.0), (event.message, event.kind.value, event.at))
         self.assertEqual([], self.database.written)
 
+    def test_start_that_fails_tells_nothing(self) -> None:
+        """What a start found that could not commit it is told once, by the start that can."""
+        self.marked(BOB)
+        self.journal.clear()
+        self.database.execute("CREATE TRIGGER full BEFORE DELETE ON workers BEGIN SELECT RAISE(FAIL, 'full'); END")
+        self.assertRaises(SpoolError, self.reopen)
+        self.database.execute("DROP TRIGGER full")
+        self.reopen()
+        self.assertEqual([(1, "in-doubt")], [(event.message, event.kind.value) for event in self.journal])
+
     def test_mark_without_a_disk(self) -> None:
         """Where no transaction begins every mark that waits fails, and those that come later work again."""
         spool = self.open()
