@@ -148,6 +148,11 @@ class Evidence:
         """Whether something of ours was broken between the two times, or a crash fell there."""
         return any(down <= end and begin <= up for down, up in self._down)
 
+    def is_unfinished(self, recipient: str, at: float) -> bool:
+        """Whether the simulation may have ended before what the program knew at `at` was written down."""
+        end = self.result.end
+        return at + self.patience(recipient) >= end or self.was_broken(end, end)
+
     def is_lost(self, recipient: str, at: float) -> bool:
         """
         Whether what the program knew at `at` of this recipient may be lost.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mta.events import Event, Kind
 from mta.ids import spell
+from mta.outcome import DOUBT
 from mta.policy.clients import Networks
 from mta.sim.evidence import Evidence, detail, domain_of, events_on_disk
 from mta.sim.ledger import Arrival
@@ -325,41 +326,66 @@ def _duplicates_are_explained(evidence: Evidence) -> Iterator[str]:
 
 
 def _times_are_kept(evidence: Evidence) -> Iterator[str]:
-    queue = evidence.config.queue
-    for (message, recipient), story in evidence.story.items():
-        if message not in evidence.accepted:
-            continue
-        arrived = evidence.accepted[message].at
-        expiry = arrived + (queue.lifetime if evidence.sender(message) else queue.bounce_lifetime)
-        due: float | None = arrived
-        # Else it waits for the attempts of the message that are under way.
-        alone = detail(evidence.accepted[message], "recipients") == "1"
-        attempts = 0
-        for event in story:
-            if event.kind in (Kind.RETRIED, Kind.RELEASED, Kind.HELD):
-                due = None
-            elif event.kind is Kind.ROUTED and alone and due is not None and event.at > due + CLAIMED_WITHIN:
-                if not evidence.was_broken(due - CLAIMED_WITHIN, event.at):
-                    yield f"{_name(message)} for {recipient} was tried {event.at - due:.0f} s behind its time"
-            elif event.kind is Kind.DEFERRED or event.kind in _TERMINAL:
-                if due is not None and event.at < due - TICK:
-                    yield f"{_name(message)} for {recipient} was tried {due - event.at:.0f} s before its time"
-                attempt = int(detail(event, "attempt") or 0)
-                if attempt and attempt != attempts + 1:
-                    yield f"{_name(message)} for {recipient}: attempt {attempt} came after attempt {attempts}"
-                attempts = attempt or attempts
-            if event.kind is Kind.DEFERRED:
-                due = float(detail(event, "due"))
+    for pair in evidence.story:
+        if pair[0] in evidence.accepted:
+            name = f"{_name(pair[0])} for {pair[1]}"
+            yield from (f"{name} {what}" for what in _times_of_one(evidence, *pair))
+
+
+def _times_of_one(evidence: Evidence, message: int, recipient: str) -> Iterator[str]:
+    """What is wrong with the times at which one recipient was tried."""
+    queue, accepted = evidence.config.queue, evidence.accepted[message]
+    expiry = accepted.at + (queue.lifetime if evidence.sender(message) else queue.bounce_lifetime)
+    # With others it waits for the attempts of the message that are under way.
+    is_alone = detail(accepted, "recipients") == "1"
+    due: float | None = accepted.at  # None: an operator's word counts
+    is_exact = True  # else it is due then or later: that its site is dead is told once
+    attempts = 0
+    for event in evidence.story[message, recipient]:
+        if event.kind in (Kind.RETRIED, Kind.RELEASED, Kind.HELD):
+            due = None
+        elif event.kind is Kind.ROUTED:
+            late = event.at - due if due is not None and is_alone and is_exact else 0.0
+            if late > CLAIMED_WITHIN and not evidence.was_broken(event.at - late - CLAIMED_WITHIN, event.at):
+                yield f"was tried {late:.0f} s behind its time"
+        elif event.kind in _DEFERRED or event.kind in _TERMINAL:
+            if due is not None and event.at < due - TICK:
+                yield f"was tried {due - event.at:.0f} s before its time"
+            attempt = int(detail(event, "attempt") or 0)
+            if attempt and attempt != attempts + 1:
+                yield f"had attempt {attempt} behind attempt {attempts}"
+            attempts = attempt or attempts
+            if event.kind in _DEFERRED:
+                due = float(detail(event, "due")) if detail(event, "due") else None
+                is_exact = attempt > 0
                 wait = queue.retry[min(attempts, len(queue.retry)) - 1] * (1 - queue.jitter)
-                if attempt and due < min(event.at + wait, expiry if event.at < expiry else due) - TICK:
-                    yield f"{_name(message)} for {recipient} is due again after {due - event.at:.0f} s"
-        found = evidence.queued.get(message)
-        row = found.recipients.get(recipient) if found is not None else None
-        if row is not None and row.state == "queued" and due is not None:
-            if abs(row.due - due) > TICK:
-                yield f"{_name(message)} for {recipient} is due at another time in the database than in the log"
-            if row.attempts != attempts:
-                yield f"{_name(message)} for {recipient} had {attempts} attempts, the database has {row.attempts}"
+                least = min(event.at + wait, expiry) if event.at < expiry else event.at + wait
+                if attempt and due is not None and due < least - TICK:
+                    yield f"is due again after {due - event.at:.0f} s"
+    found = evidence.queued.get(message)
+    row = found.recipients.get(recipient) if found is not None else None
+    if row is not None and row.state == "queued" and due is not None:
+        if row.due < due - TICK or (is_exact and row.due > due + TICK):
+            yield "is due at another time in the database than in the log"
+        if row.attempts != attempts:
+            yield f"had {attempts} attempts, the database has {row.attempts}"
+
+
+def _doubt_is_told(evidence: Evidence) -> Iterator[str]:
+    """What a site took without our hearing of it is in doubt: by an event, and so for an operator."""
+    for (message, recipient), arrivals in evidence.arrivals.items():
+        story = evidence.story[message, recipient]
+        doubts = sum(
+            event.kind is Kind.IN_DOUBT or (event.kind in _TERMINAL and DOUBT in detail(event, "reason"))
+            for event in story
+        )
+        end = evidence.ended.get((message, recipient))
+        taken = [each for each in arrivals if each.site != "mailbox"]
+        if end is not None and end.kind is Kind.DELIVERED:
+            taken = taken[:-1]
+        taken = [each for each in taken if not evidence.is_unfinished(recipient, each.at)]
+        if len(taken) > doubts:
+            yield f"{_name(message)} for {recipient} was taken {len(taken)} times unheard, and in doubt {doubts} times"
 
 
 def _nobody_is_forgotten(evidence: Evidence) -> Iterator[str]:
@@ -403,6 +429,7 @@ def _at(evidence: Evidence, at: float) -> str:
     return f"{at - evidence.result.start:.3f} s"
 
 
+_DEFERRED = (Kind.DEFERRED, Kind.IN_DOUBT)
 _TERMINAL = (Kind.DELIVERED, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED)
 
 _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
@@ -418,6 +445,7 @@ _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "10 strangers": _strangers_do_not_relay,
     "content": _content_is_whole,
     "duplicates": _duplicates_are_explained,
+    "in doubt": _doubt_is_told,
     "retry times": _times_are_kept,
     "nobody forgotten": _nobody_is_forgotten,
     "no fault of ours": _nothing_of_ours_raised,

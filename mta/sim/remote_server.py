@@ -176,9 +176,9 @@ class RemoteServer(protocol.Protocol):
             self._reply("data", "554 5.5.1 no valid recipients")
             return
         said = self._site.answer("data", "*")
-        if said is None:
+        if said is None or said.startswith("3"):
             self._in_content = True
-            self._reply("data", "354 go on")
+            self._reply("data", said or "354 go on")
             return
         if said.startswith("5"):
             self._site.refused(self._sender or "", self._recipients, said)

@@ -29,7 +29,7 @@ from mta.sim.load import LoadClient
 from mta.sim.machine import Machine
 from mta.sim.scenario import Fault, Scenario
 from mta.sim.world import OURS, World
-from mta.spool import schema
+from mta.spool import SpoolError, schema
 from mta.spool.schema import SpoolConnection
 from mta.spool.spool import spool_on
 
@@ -39,6 +39,8 @@ START = 1_767_225_600.0
 FIRST_PORT = 2500
 # How often old events are forgotten, in seconds; as in the daemon.
 PRUNE_INTERVAL = 600.0
+# After how long a daemon that could not start is started again, in seconds: systemd.service, RestartSec of etc/mta.service.
+RESTART_INTERVAL = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +186,17 @@ class Simulation:
         clock.callLater(max(0.001, restart_at - clock.seconds()), self._restart)
 
     def _restart(self) -> None:
-        self.ledger.restarts.append(self.world.clock.seconds())
-        self.ledger.note(self.world.clock.seconds(), "the daemon is started again")
-        self.machine = Machine(self.world.clock, self.world.network, OURS)
-        self._start_mta()
+        clock, machine = self.world.clock, self.machine
+        self.machine = Machine(clock, self.world.network, OURS)
+        try:
+            self._start_mta()
+        except SpoolError as error:  # the disk is full; whoever supervises it tries again
+            self.machine = machine
+            self.ledger.note(clock.seconds(), f"the daemon can't start: {error}")
+            clock.callLater(RESTART_INTERVAL, self._restart)
+            return
+        self.ledger.restarts.append(clock.seconds())
+        self.ledger.note(clock.seconds(), "the daemon is started again")
 
     # What happens
 

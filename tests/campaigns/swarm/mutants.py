@@ -201,6 +201,12 @@ def doubt_is_taken_for_delivery() -> Patch:
 
 
 @mutant
+def doubt_is_not_marked() -> Patch:
+    """Nothing is written down before the final dot, so that nobody knows of the doubt that a crash leaves."""
+    return patch.object(storing, "mark", lambda *_arguments: None)
+
+
+@mutant
 def a_451_is_final() -> Patch:
     """A temporary failure is taken for a permanent one."""
     return patch.object(Reply, "is_permanent", property(lambda self: self.code >= 500 or self.code == 451))
@@ -260,7 +266,7 @@ def claim_not_released() -> Patch:
 @mutant
 def claims_of_the_dead_are_kept() -> Patch:
     """After a crash nobody takes over what the dead worker had claimed."""
-    return patch.object(storing, "take_over", lambda _database, _worker: None)
+    return patch.object(storing, "take_over", lambda *_arguments: None)
 
 
 @mutant
@@ -268,8 +274,8 @@ def retry_clock_not_persisted() -> Patch:
     """When a recipient is due is known until the next start, and then it is due at once."""
     genuine = storing.take_over
 
-    def take_over(database: SpoolConnection, worker: int) -> None:
-        genuine(database, worker)
+    def take_over(database: SpoolConnection, *arguments: Any) -> None:
+        genuine(database, *arguments)
         database.execute("UPDATE recipients SET due = (SELECT arrived FROM messages WHERE id = message)")
         database.execute("UPDATE messages SET due = arrived WHERE due IS NOT NULL")
 

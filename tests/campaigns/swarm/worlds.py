@@ -254,7 +254,10 @@ class Builder:
                 "site_connections": initial * rng.choice((1, 2, 4)),
                 "dead_maximum": rng.choice(("5m", "1h")),
             },
-            "client": {"recipients_per_transaction": rng.choice((2, 50))},
+            "client": {
+                "recipients_per_transaction": rng.choice((2, 50)),
+                "in_doubt": "hold" if rng.random() < 0.15 else "retry",
+            },
         }
         if self.bounce:
             config["bounce"] = self.bounce
