@@ -39,7 +39,7 @@ START = 1_767_225_600.0
 FIRST_PORT = 2500
 # How often old events are forgotten, in seconds; as in the daemon.
 PRUNE_INTERVAL = 600.0
-# After how long a daemon that could not start is started again, in seconds: systemd.service, RestartSec of etc/mta.service.
+# After how long a daemon that could not start is started again, in seconds: RestartSec of etc/mta.service.
 RESTART_INTERVAL = 2.0
 
 

@@ -18,8 +18,8 @@ from mta.sim.simulation import Simulation
 from tests.campaigns.swarm.toml_text import toml
 from tests.campaigns.swarm.worlds import World, world_of
 
-# Calls of all machines in one run. A world takes some ten thousand; a program that goes in circles takes all there are.
-MOST_CALLS = 1_000_000
+# Calls of all machines in one run. A world takes 65,000 at most; a program that goes in circles takes all there are.
+MOST_CALLS = 300_000
 
 
 @dataclass(slots=True)
