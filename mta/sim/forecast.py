@@ -97,9 +97,10 @@ def _copied(path: Path, *, immutable: bool) -> Present:
     return Present(database, groups)
 
 
+# Without recipients.marked: an attempt that is under way beside us will most likely end well, and is no doubt yet.
 _TABLES = {
     "messages": "id, arrived, sender, size, body, due, claim, crashes, details",
-    "recipients": "message, address, state, due, attempts, last_reply, details",
+    "recipients": "message, address, state, due, attempts, last_reply, details, in_doubt",
 }
 
 

@@ -65,8 +65,8 @@ and *a minute* are the most that each has seen of us: connections at once, those
 
 `--json` has the same figures under the same names in one object: times and durations in seconds, `start` since 1970 and
 all others since the begin; `delays` (median, 99th, worst), `duplicates` by cause, `left` by state, `refused` by code,
-`broken` (the promises; null for a forecast), `sites` with the figures of each and its `backlog`, `timeline`, and `depth`:
-pairs of a time and the recipients in the queue from then on.
+`broken` (the promises; null for a forecast), `sites` with the figures of each and its `backlog`, `timeline`, and
+`depth`: pairs of a time and the recipients in the queue from then on.
 
 ## Forecasting the queue
 

@@ -57,7 +57,7 @@ def _troubles(events: list[Event], places: Places, start: float, totals: Totals)
     """For each site the first deferral, the first delivery behind it, the last deferral, and the end of its backlog."""
     troubles: dict[str, _Trouble] = {}
     for event in events:
-        if event.recipient is None or event.kind not in (Kind.DEFERRED, Kind.DELIVERED):
+        if event.recipient is None or event.kind not in (Kind.DEFERRED, Kind.IN_DOUBT, Kind.DELIVERED):
             continue
         name, at = places.of(event.message, event.recipient), event.at - start
         trouble = troubles.get(name)

@@ -35,7 +35,7 @@ CAUSES = (SENT_AGAIN, DROPPED, CRASHED, UNEXPLAINED)
 
 _IN_QUEUE = f"state NOT IN ({', '.join(repr(state.value) for state in FINAL)})"
 _Sent = tuple[int, str]  # the token of a message, and one of its recipients
-_KINDS = (Kind.DELIVERED, Kind.DEFERRED, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED)
+_KINDS = (Kind.DELIVERED, Kind.DEFERRED, Kind.IN_DOUBT, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED)
 
 
 @dataclass(slots=True)
@@ -60,7 +60,8 @@ class SiteTotals:
     backlog_expires: float | None = None  # the first one that does
 
     def count(self, kind: Kind, at: float, *, of_backlog: bool) -> None:
-        """Something became of one of its recipients, at `at` seconds since the begin."""
+        """Something became of one of its recipients, at `at` seconds since the begin; a doubt counts as a deferral."""
+        kind = Kind.DEFERRED if kind is Kind.IN_DOUBT else kind
         self.kinds[kind] += 1
         if kind in TERMINAL:
             self.drained = at
@@ -144,7 +145,7 @@ def totals(result: Result) -> Totals:
         messages=messages,
         accepted=accepted,
         delivered=kinds[Kind.DELIVERED],
-        deferred=kinds[Kind.DEFERRED],
+        deferred=kinds[Kind.DEFERRED] + kinds[Kind.IN_DOUBT],
         postponed=postponed,
         bounced=kinds[Kind.BOUNCED],
         expired=kinds[Kind.EXPIRED],
@@ -168,9 +169,8 @@ def totals(result: Result) -> Totals:
 
 def is_in_doubt(event: Event) -> bool:
     """Whether the final dot was sent and no reply has come: the peer may have the message."""
-    return event.kind in (Kind.DEFERRED, Kind.EXPIRED) and (
-        event.detail.get("phase") == "end-of-data" and event.detail.get("reply") is None
-    )
+    last = event.kind is Kind.EXPIRED and event.detail.get("phase") == "end-of-data"
+    return event.kind is Kind.IN_DOUBT or (last and event.detail.get("reply") is None)
 
 
 def _is_report(event: Event) -> bool:
@@ -264,6 +264,8 @@ def _duplicates(ledger: Ledger) -> dict[str, int]:
 
 def _cause(first: Arrival, second: Arrival, doubts: Sequence[float], crashes: Sequence[float]) -> str:
     """Why we sent one message twice to one recipient."""
-    if not first.acknowledged or any(first.at <= at <= second.at for at in doubts):
+    if not first.acknowledged:
         return DROPPED
-    return CRASHED if any(first.at <= at <= second.at for at in crashes) else UNEXPLAINED
+    if any(first.at <= at <= second.at for at in crashes):
+        return CRASHED
+    return DROPPED if any(first.at <= at <= second.at for at in doubts) else UNEXPLAINED

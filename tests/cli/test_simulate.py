@@ -12,6 +12,7 @@ import time
 
 from mta.spool import schema
 from tests.cli.test_commands import ROOT, CommandCase
+from tests.sim.material import without_matplotlib
 
 SCENARIO = """\
 about = "A little mail."
@@ -110,7 +111,7 @@ class ErrorTests(SimulateCase):
 
     def test_no_matplotlib(self) -> None:
         """A chart without matplotlib is EX_UNAVAILABLE before the run, and says how to install it."""
-        self.patch(sys, "modules", {**sys.modules, "matplotlib": None})
+        without_matplotlib(self)
         ran = self.mta("simulate", "--plot", "queue.svg", str(self.scenario))
         self.assert_fails(os.EX_UNAVAILABLE, "pip install 'mta[plot]'", ran)
 

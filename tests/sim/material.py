@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from mta.config.loading import parse as parse_config
 from mta.config.schema import Config
@@ -30,3 +34,17 @@ def configuration(more: str = "") -> Config:
 def scenario(text: str, config: Config | None = None) -> Scenario:
     """A scenario from its text."""
     return parse(text, "s.toml", os.environ, config or configuration())
+
+
+def without_matplotlib(test: SynchronousTestCase) -> None:
+    """Let matplotlib be missing for the rest of a test."""
+    hidden: ModuleType | None = sys.modules.get("matplotlib")
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]
+
+    def show() -> None:
+        if hidden is None:
+            del sys.modules["matplotlib"]
+        else:
+            sys.modules["matplotlib"] = hidden
+
+    test.addCleanup(show)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +12,7 @@ from mta.sim import chart
 from mta.sim.ledger import Happening
 from mta.sim.simulation import Simulation
 from mta.sim.totals import Totals, totals
-from tests.sim.material import configuration, scenario
+from tests.sim.material import configuration, scenario, without_matplotlib
 
 TEXT = "duration = '1h'\n[[load]]\nmessages = 5\nto = '5m'\nrecipients = ['u{n}@a.test']\n"
 
@@ -50,7 +49,7 @@ class ChartTests(SynchronousTestCase):
 
     def test_no_matplotlib(self) -> None:
         """Where it is missing the error says how to install it."""
-        self.patch(sys, "modules", {**sys.modules, "matplotlib": None})
+        without_matplotlib(self)
         error = self.assertRaises(chart.ChartError, chart.available)
         self.assertIn("pip install 'mta[plot]'", str(error))
 
