@@ -192,7 +192,9 @@ class Simulation:
             self._start_mta()
         except SpoolError as error:  # the disk is full; whoever supervises it tries again
             self.machine = machine
-            self.ledger.note(clock.seconds(), f"the daemon can't start: {error}")
+            what = f"the daemon can't start: {error}"
+            if self.ledger.happenings[-1].text != what:  # once, however often it tries
+                self.ledger.note(clock.seconds(), what)
             clock.callLater(RESTART_INTERVAL, self._restart)
             return
         self.ledger.restarts.append(clock.seconds())
