@@ -78,6 +78,21 @@ class TotalsTests(TotalsCase):
         found = self.totals(text.format("55s") + LOAD.format(1, "0s"))
         self.assertEqual((1, 1, 1), (found.crashes, found.delivered, found.duplicates[CRASHED]))
 
+    def test_no_room_to_start(self) -> None:
+        """A daemon that finds the disk full when it is started is started again until there is room."""
+        text = (
+            "duration = '2h'\n[[site]]\nname = 'a'\ndomains = ['a.test']\nreply_delay = '10s'\n"
+            "[[fault]]\nkind = 'disk-full'\nfrom = '45s'\nto = '10m'\n"
+            "[[fault]]\nkind = 'crash'\nfrom = '55s'\nto = '1m'\n"
+        )
+        # Many in doubt: their events take more room than the page that a full disk may have left in the file.
+        result = self.run_scenario(text + LOAD.format(60, "0s"))
+        texts = [happening.text for happening in result.ledger.happenings]
+        (failed,) = (number for number, text in enumerate(texts) if text.startswith("the daemon can't start: "))
+        self.assertTrue(texts.index("the disk has room again") > failed)
+        self.assertTrue(texts.index("the daemon is started again") > failed)
+        self.assertEqual((60, 60), (totals(result).accepted, totals(result).delivered))
+
     def test_sent_again_by_its_client(self) -> None:
         """A daemon that dies between its commit and its reply gets the message again from the client: two copies."""
         text = "duration = '1h'\n[[fault]]\nkind = 'crash'\nfrom = '0s'\nto = '1m'\nat_step = {}\n"
