@@ -182,6 +182,7 @@ class Simulation:
         self.ledger.crashes.append(clock.seconds())
         self.ledger.note(clock.seconds(), "the daemon crashes")
         self.steps += self.machine.steps
+        self._commits_left, self._crash_is_near = 0, False  # a crash that was planned for this machine as well
         self._assembly = None
         clock.callLater(max(0.001, restart_at - clock.seconds()), self._restart)
 

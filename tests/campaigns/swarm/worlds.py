@@ -193,14 +193,15 @@ class Builder:
         rng = self.rng
         for _ in range(rng.randint(1, most)):
             begin = rng.randrange(_TROUBLE if rng.random() < 0.4 else _LOAD)
-            if self.loads and rng.random() < 0.6:
-                begin = int(rng.choice(self.loads)["from"][:-1])
+            if self.loads and rng.random() < 0.8:  # while mail comes
+                load = rng.choice(self.loads)
+                begin = rng.randint(int(load["from"][:-1]), int(load["to"][:-1]))
             fault: Data = {"kind": "crash", "from": seconds(begin), "to": seconds(begin + rng.choice((1, 5, 60, 900)))}
             kind = rng.random()
             if kind < 0.4:
                 fault["at_step"] = int(rng.triangular(1, 1200, 1))
             elif kind < 0.9:
-                fault.update(at_commit=int(rng.triangular(1, 60, 1)), on_disk=rng.random() < 0.5)
+                fault.update(at_commit=int(rng.triangular(1, 30, 1)), on_disk=rng.random() < 0.5)
             self.faults.append(fault)
 
     def fault(self, kind: str) -> None:
@@ -354,8 +355,8 @@ def _bounces(world: Builder) -> None:
     world.without_sender()
     if world.rng.random() < 0.3:
         world.bounce = {"double_bounce": "postmaster@local.test"}
-    if world.rng.random() < 0.5:
-        world.crashes(2)
+    if world.rng.random() < 0.8:
+        world.crashes(3)
 
 
 def _local(world: Builder) -> None:
