@@ -177,10 +177,19 @@ class Evidence:
             path = mailbox_path(self.config.local.maildir, address)
         except ValueError:
             return []
+        at = self._stored_by(message, recipient)
         return [
             Arrival("mailbox", recipient, at, own_token_of(content), None, True, self._is_whole(content), message)
-            for at, content in self._files.get((str(path), message), ())
+            for content in self._files.get((str(path), message), ())
         ]
+
+    def _stored_by(self, message: int, recipient: str) -> float:
+        """When a file that is there must have been stored: by its event, or else before a crash that forgot it."""
+        end = self.ended.get((message, recipient))
+        if end is not None and end.kind is Kind.DELIVERED:
+            return end.at
+        began = self.accepted[message].at if message in self.accepted else self.result.start
+        return max((crash for crash in self.ledger.crashes if crash >= began), default=began)
 
     def _is_whole(self, content: bytes) -> bool:
         content = content.replace(b"\n", b"\r\n")  # a mailbox has the line ends of its host
@@ -235,16 +244,14 @@ def _queued(result: Result) -> dict[int, Message]:
     return queued
 
 
-def _mailbox_files(result: Result) -> dict[tuple[str, int], list[tuple[float, bytes]]]:
-    """The messages in Maildirs, by the Maildir and our queue id: when each was stored, and its content."""
-    found: dict[tuple[str, int], list[tuple[float, bytes]]] = defaultdict(list)
+def _mailbox_files(result: Result) -> dict[tuple[str, int], list[bytes]]:
+    """The contents of the messages in Maildirs, by the Maildir and our queue id."""
+    found: dict[tuple[str, int], list[bytes]] = defaultdict(list)
     for path in sorted(result.mail.glob("**/new/*")):
         content = path.read_bytes()
         message = queue_id_of(content)
-        seconds, _, rest = path.name.partition(".M")
-        at = int(seconds) + int(rest.partition("P")[0]) / 1e6
         if message is not None:
-            found[str(path.parent.parent.relative_to(result.mail)), message].append((at, content))
+            found[str(path.parent.parent.relative_to(result.mail)), message].append(content)
     return found
 
 

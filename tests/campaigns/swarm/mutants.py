@@ -105,12 +105,12 @@ def refused_but_kept() -> Patch:
     """The client is told to try again, and the message stays in the spool all the same."""
     genuine = ServerProtocol._committed
 
-    def committed(self: ServerProtocol, entry: Any, claim: bool, expanded: Any) -> None:
+    def committed(self: ServerProtocol, entry: Any, claim: bool) -> None:
         if entry.message & (1 << 7):  # every other one
             self._listener.queue.accepted(entry, claim)
             self._reply(self._current.failed())
         else:
-            genuine(self, entry, claim, expanded)
+            genuine(self, entry, claim)
 
     return patch.object(ServerProtocol, "_committed", committed)
 
