@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from mta.address import Address, parse_address
 from mta.delivery.mailbox import mailbox_path
 from mta.events import TERMINAL, Event, Kind
+from mta.ids import spell
 from mta.policy.directory import Directory
 from mta.sim.ledger import Arrival
 from mta.sim.message import is_whole, own_token_of, queue_id_of
@@ -25,6 +26,8 @@ from mta.sim.simulation import Result
 
 Pair = tuple[int, str]  # a queue id and a recipient
 
+# Times are compared with this tolerance: the database and JSON keep them as floating-point numbers.
+TICK = 1e-6
 # Seconds from the end of an attempt until it is on disk, and from a fault of the disk until it is tried again.
 RECORDED_WITHIN = 1.0
 _SPOOL_RETRY = 6.0
@@ -265,3 +268,8 @@ def detail(event: Event, name: str) -> str:
     """A field of an event's detail as text, "" where it is not there."""
     value = event.detail.get(name)
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def name_of(message: int | None) -> str:
+    """A queue id as people know it."""
+    return "a message without an id" if message is None else spell(message)

@@ -1,7 +1,8 @@
 """
 What must hold of every simulation, whatever happened in it.
 
-Owns: the invariants 4 to 10 of the design, and those that follow from them, each a function of the evidence.
+Owns: the invariants 4 to 10 of the design, each a function of the evidence, and the list of all checks; those that
+follow from the invariants stand in `consequences.py`.
 Never: makes anything happen; excuses anything but what each function names.
 """
 
@@ -11,25 +12,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mta.events import Event, Kind
+from mta.events import TERMINAL, Event, Kind
 from mta.ids import spell
-from mta.outcome import DOUBT
 from mta.policy.clients import Networks
-from mta.sim.evidence import Evidence, detail, domain_of, events_on_disk
-from mta.sim.ledger import Arrival
+from mta.sim import consequences
+from mta.sim.evidence import TICK, Evidence, detail, domain_of, events_on_disk, name_of
 from mta.sim.message import is_whole, queue_id_of
 from mta.sim.simulation import Result
 
-# Times are compared with this tolerance: the database and JSON keep them as floating-point numbers.
-TICK = 1e-6
 # Mail for a healthy site is there so soon, however bad the others are: the slowest answer of the DNS takes 10 s.
 DELIVERED_WITHIN = 120.0
-# What is due must have had its turn after so long. An attempt itself may take two sessions of slow phases.
-OVERDUE_AFTER = 3600.0
-# What lies in the spool unclaimed must have been claimed so soon after it was due.
-CLAIMED_WITHIN = 60.0
-# A peer that stalls holds one of our connections to its site so long, and those behind it wait.
-STALLED_FOR = 1500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +60,19 @@ def _promises_kept(evidence: Evidence) -> Iterator[str]:
     for promise in evidence.ledger.promises:
         message = promise.message
         if message is None or message not in evidence.accepted:
-            yield f"token {promise.token} was promised as {_name(message)}, which no event speaks of"
+            yield f"token {promise.token} was promised as {name_of(message)}, which no event speaks of"
             continue
         for recipient in evidence.recipients(promise.recipient):
             trouble = _lost(evidence, message, recipient)
             if trouble:
-                yield f"{_name(message)} (token {promise.token}) for {recipient}: {trouble}"
+                yield f"{name_of(message)} (token {promise.token}) for {recipient}: {trouble}"
     for message, queued in evidence.queued.items():
         if queue_id_of(queued.content) != message or len(queued.content) != queued.size:
-            yield f"{_name(message)} is in the spool, but its content is not whole"
+            yield f"{name_of(message)} is in the spool, but its content is not whole"
     for promise in evidence.ledger.promises:
         found = evidence.queued.get(promise.message or 0)
         if found is not None and not is_whole(found.content, promise.token, evidence.ledger.sent[promise.token][2]):
-            yield f"{_name(promise.message)} is in the spool with another content than token {promise.token}"
+            yield f"{name_of(promise.message)} is in the spool with another content than token {promise.token}"
 
 
 def _lost(evidence: Evidence, message: int, recipient: str) -> str:
@@ -121,11 +113,11 @@ def _books_balance(evidence: Evidence) -> Iterator[str]:
     ended: dict[int, set[str]] = defaultdict(set)
     for (message, recipient), end in evidence.ended.items():
         ended[message].add(recipient)
-        terminal = [each for each in evidence.story[message, recipient] if each.kind in _TERMINAL]
+        terminal = [each for each in evidence.story[message, recipient] if each.kind in TERMINAL]
         if len(terminal) > 1:
-            yield f"{_name(message)} for {recipient} ended {len(terminal)} times, last as {terminal[-1].kind.value}"
+            yield f"{name_of(message)} for {recipient} ended {len(terminal)} times, last as {terminal[-1].kind.value}"
         if evidence.story[message, recipient][-1] is not end and len(terminal) == 1:
-            yield f"{_name(message)} for {recipient} {end.kind.value} and went on"
+            yield f"{name_of(message)} for {recipient} {end.kind.value} and went on"
     for message, event in evidence.accepted.items():
         queued = evidence.queued.get(message)
         waiting = (
@@ -133,18 +125,18 @@ def _books_balance(evidence: Evidence) -> Iterator[str]:
         )
         both = waiting & ended[message]
         if both:
-            yield f"{_name(message)} for {', '.join(sorted(both))} is concluded and in the queue"
+            yield f"{name_of(message)} for {', '.join(sorted(both))} is concluded and in the queue"
         count = int(detail(event, "recipients") or 0)
         if len(ended[message] | waiting) != count:
-            yield f"{_name(message)} has {count} recipients: {len(ended[message])} concluded, {len(waiting)} queued"
+            yield f"{name_of(message)} has {count} recipients: {len(ended[message])} concluded, {len(waiting)} queued"
         if queued is not None and not queued.recipients:
-            yield f"{_name(message)} is in the queue for nobody"
+            yield f"{name_of(message)} is in the queue for nobody"
     for message in evidence.of_message:
         if message not in evidence.accepted:
-            yield f"{_name(message)} has events, but none that it was accepted"
+            yield f"{name_of(message)} has events, but none that it was accepted"
     for message in evidence.queued:
         if message not in evidence.accepted and message >> 21 >= int(evidence.result.start * 1000):
-            yield f"{_name(message)} is in the queue, but was never accepted"
+            yield f"{name_of(message)} is in the queue, but was never accepted"
 
 
 def _deliveries_are_real(evidence: Evidence) -> Iterator[str]:
@@ -153,7 +145,7 @@ def _deliveries_are_real(evidence: Evidence) -> Iterator[str]:
             continue
         taken = [each for each in evidence.arrivals[message, recipient] if each.acknowledged]
         if not any(each.at <= end.at + TICK for each in taken):
-            yield f"{_name(message)} for {recipient} is said to be delivered, and nobody has acknowledged it"
+            yield f"{name_of(message)} for {recipient} is said to be delivered, and nobody has acknowledged it"
     for (message, recipient), arrivals in evidence.arrivals.items():
         conclusion = evidence.ended.get((message, recipient))
         taken = [each for each in arrivals if each.acknowledged]
@@ -161,7 +153,8 @@ def _deliveries_are_real(evidence: Evidence) -> Iterator[str]:
             taken = taken[:-1]  # that one is the delivery
         for each in taken:
             if not evidence.is_lost(recipient, each.at):
-                yield f"{_name(message)} for {recipient} was taken by {each.site} at {_at(evidence, each.at)}: no event"
+                where = f"{each.site} at {_at(evidence, each.at)}"
+                yield f"{name_of(message)} for {recipient} was taken by {where}: no event"
 
 
 def _log_is_on_disk(evidence: Evidence) -> Iterator[str]:
@@ -169,7 +162,7 @@ def _log_is_on_disk(evidence: Evidence) -> Iterator[str]:
         return  # old events have been forgotten
     told = {(each.message, each.at, each.kind.value, each.recipient) for each in evidence.ledger.events}
     for message, _at_time, kind, recipient in sorted(told ^ events_on_disk(evidence.result), key=str):
-        yield f"{_name(message)}: the log and the database differ in {kind} {recipient or ''}"
+        yield f"{name_of(message)}: the log and the database differ in {kind} {recipient or ''}"
 
 
 # -- 6: bounces are justified
@@ -180,11 +173,11 @@ def _bounces_are_justified(evidence: Evidence) -> Iterator[str]:
         if message not in evidence.accepted:
             continue
         if end.kind is Kind.BOUNCED and not _is_refused(evidence, message, recipient, end):
-            yield f"{_name(message)} for {recipient} bounced without a cause: {detail(end, 'reason')}"
+            yield f"{name_of(message)} for {recipient} bounced without a cause: {detail(end, 'reason')}"
         elif end.kind is Kind.EXPIRED:
             trouble = _expired_wrongly(evidence, end)
             if trouble:
-                yield f"{_name(message)} for {recipient} expired {trouble}: {detail(end, 'reason')}"
+                yield f"{name_of(message)} for {recipient} expired {trouble}: {detail(end, 'reason')}"
 
 
 def _is_refused(evidence: Evidence, message: int, recipient: str, end: Event) -> bool:
@@ -222,21 +215,21 @@ def _reports_are_reports(evidence: Evidence) -> Iterator[str]:
             continue
         about = next((each for each in evidence.accepted if spell(each) == detail(event, "of")), None)
         if evidence.sender(message):
-            yield f"the report {_name(message)} has a reverse-path"
+            yield f"the report {name_of(message)} has a reverse-path"
         if about is None:
-            yield f"the report {_name(message)} is about an unknown message"
+            yield f"the report {name_of(message)} is about an unknown message"
             continue
         to = evidence.sender(about) or str(evidence.config.double_bounce or "")
         if not to:
-            yield f"{_name(message)} reports on {_name(about)}, which has no sender"
+            yield f"{name_of(message)} reports on {name_of(about)}, which has no sender"
         told = {recipient for (queue_id, recipient) in evidence.story if queue_id == message}
         told |= set(evidence.queued[message].recipients) if message in evidence.queued else set()
         if told - {to}:
-            yield f"the report {_name(message)} went to {', '.join(sorted(told))} and not to {to}"
+            yield f"the report {name_of(message)} went to {', '.join(sorted(told))} and not to {to}"
         if spell(message) not in named:
-            yield f"the report {_name(message)} on {_name(about)} tells of what is not in the log"
+            yield f"the report {name_of(message)} on {name_of(about)} tells of what is not in the log"
         elif detail(evidence.accepted[about], "protocol") == "bounce" and evidence.config.double_bounce is None:
-            yield f"{_name(message)} is a report on the report {_name(about)}"
+            yield f"{name_of(message)} is a report on the report {name_of(about)}"
 
 
 # -- 7 to 10
@@ -244,7 +237,7 @@ def _reports_are_reports(evidence: Evidence) -> Iterator[str]:
 
 def _one_attempt_at_a_time(evidence: Evidence) -> Iterator[str]:
     for each in evidence.ledger.overlaps:
-        yield f"{_name(each.message)} for {each.recipient} was sent twice at once at {_at(evidence, each.at)}"
+        yield f"{name_of(each.message)} for {each.recipient} was sent twice at once at {_at(evidence, each.at)}"
 
 
 def _connections_are_limited(evidence: Evidence) -> Iterator[str]:
@@ -268,7 +261,7 @@ def _healthy_mail_is_quick(evidence: Evidence) -> Iterator[str]:
         for recipient in evidence.recipients(promise.recipient):
             end = evidence.ended.get((promise.message, recipient))
             if evidence.is_healthy(recipient) and (end is None or end.kind is not Kind.DELIVERED or end.at > last):
-                yield f"{_name(promise.message)} for {recipient} was not delivered within {DELIVERED_WITHIN:.0f} s"
+                yield f"{name_of(promise.message)} for {recipient} was not delivered within {DELIVERED_WITHIN:.0f} s"
 
 
 def _strangers_do_not_relay(evidence: Evidence) -> Iterator[str]:
@@ -284,7 +277,7 @@ def _strangers_do_not_relay(evidence: Evidence) -> Iterator[str]:
     }
     for message, recipient in sorted(recipients):
         if not evidence.is_local(recipient) and not _is_relayed(evidence, recipient):
-            yield f"{_name(message)} for {recipient} was taken from a stranger"
+            yield f"{name_of(message)} for {recipient} was taken from a stranger"
     for promise in evidence.ledger.promises:
         ours = evidence.is_local(promise.recipient) or _is_relayed(evidence, promise.recipient)
         if promise.token in evidence.ledger.strangers and not ours:
@@ -300,137 +293,9 @@ def _is_relayed(evidence: Evidence, recipient: str) -> bool:
     )
 
 
-# -- What follows from them
-
-
-def _content_is_whole(evidence: Evidence) -> Iterator[str]:
-    for each in _all_arrivals(evidence):
-        if each.token is not None and not each.whole:
-            yield f"token {each.token} came to {each.site} for {each.recipient} with another content"
-        elif each.message is None or each.message not in evidence.accepted:
-            yield f"{each.site} got {_name(each.message)} for {each.recipient}, which was never accepted"
-
-
-def _duplicates_are_explained(evidence: Evidence) -> Iterator[str]:
-    copies: dict[tuple[int, str], set[int]] = defaultdict(set)
-    for (message, recipient), arrivals in evidence.arrivals.items():
-        for each in arrivals:
-            if each.token is not None:
-                copies[each.token, recipient].add(message)
-        for first in arrivals[:-1]:
-            if first.acknowledged and not evidence.is_lost(recipient, first.at):
-                yield f"{_name(message)} for {recipient} came again, though {first.site} had acknowledged it"
-    for (token, recipient), messages in copies.items():
-        if len(messages) > 1 and token not in evidence.ledger.repeated:
-            yield f"token {token} for {recipient} came as {len(messages)} messages, though no client sent it twice"
-
-
-def _times_are_kept(evidence: Evidence) -> Iterator[str]:
-    for pair in evidence.story:
-        if pair[0] in evidence.accepted:
-            name = f"{_name(pair[0])} for {pair[1]}"
-            yield from (f"{name} {what}" for what in _times_of_one(evidence, *pair))
-
-
-def _times_of_one(evidence: Evidence, message: int, recipient: str) -> Iterator[str]:
-    """What is wrong with the times at which one recipient was tried."""
-    queue, accepted = evidence.config.queue, evidence.accepted[message]
-    expiry = accepted.at + (queue.lifetime if evidence.sender(message) else queue.bounce_lifetime)
-    # With others it waits for the attempts of the message that are under way.
-    is_alone = detail(accepted, "recipients") == "1"
-    due: float | None = accepted.at  # None: an operator's word counts
-    is_exact = True  # else it is due then or later: that its site is dead is told once
-    attempts = 0
-    for event in evidence.story[message, recipient]:
-        if event.kind in (Kind.RETRIED, Kind.RELEASED, Kind.HELD):
-            due = None
-        elif event.kind is Kind.ROUTED:
-            late = event.at - due if due is not None and is_alone and is_exact else 0.0
-            if late > CLAIMED_WITHIN and not evidence.was_broken(event.at - late - CLAIMED_WITHIN, event.at):
-                yield f"was tried {late:.0f} s behind its time"
-        elif event.kind in _DEFERRED or event.kind in _TERMINAL:
-            if due is not None and event.at < due - TICK:
-                yield f"was tried {due - event.at:.0f} s before its time"
-            attempt = int(detail(event, "attempt") or 0)
-            if attempt and attempt != attempts + 1:
-                yield f"had attempt {attempt} behind attempt {attempts}"
-            attempts = attempt or attempts
-            if event.kind in _DEFERRED:
-                due = float(detail(event, "due")) if detail(event, "due") else None
-                is_exact = attempt > 0
-                wait = queue.retry[min(attempts, len(queue.retry)) - 1] * (1 - queue.jitter)
-                least = min(event.at + wait, expiry) if event.at < expiry else event.at + wait
-                if attempt and due is not None and due < least - TICK:
-                    yield f"is due again after {due - event.at:.0f} s"
-    found = evidence.queued.get(message)
-    row = found.recipients.get(recipient) if found is not None else None
-    if row is not None and row.state == "queued" and due is not None:
-        if row.due < due - TICK or (is_exact and row.due > due + TICK):
-            yield "is due at another time in the database than in the log"
-        if row.attempts != attempts:
-            yield f"had {attempts} attempts, the database has {row.attempts}"
-
-
-def _doubt_is_told(evidence: Evidence) -> Iterator[str]:
-    """What a site took without our hearing of it is in doubt: by an event, and so for an operator."""
-    for (message, recipient), arrivals in evidence.arrivals.items():
-        story = evidence.story[message, recipient]
-        doubts = sum(
-            event.kind is Kind.IN_DOUBT or (event.kind in _TERMINAL and DOUBT in detail(event, "reason"))
-            for event in story
-        )
-        end = evidence.ended.get((message, recipient))
-        taken = [each for each in arrivals if each.site != "mailbox"]
-        if end is not None and end.kind is Kind.DELIVERED:
-            taken = taken[:-1]
-        taken = [each for each in taken if not evidence.is_unfinished(recipient, each.at)]
-        if len(taken) > doubts:
-            yield f"{_name(message)} for {recipient} was taken {len(taken)} times unheard, and in doubt {doubts} times"
-
-
-def _nobody_is_forgotten(evidence: Evidence) -> Iterator[str]:
-    end = evidence.result.end
-    if evidence.was_broken(end - 2 * CLAIMED_WITHIN, end):
-        return
-    crowds = Counter(domain_of(each) for found in evidence.queued.values() for each in found.recipients)
-    for message, found in evidence.queued.items():
-        due = [row.due for row in found.recipients.values() if row.state == "queued"]
-        if not found.is_claimed and due and (found.due is None or abs(found.due - min(due)) > TICK):
-            yield f"{_name(message)} is due at another time than its recipients"
-        if not found.is_claimed and due and min(due) < end - CLAIMED_WITHIN:
-            yield f"{_name(message)} was due {end - min(due):.0f} s before the end, and nobody claimed it"
-        for recipient, row in found.recipients.items():
-            waits = evidence.patience(recipient) > 1.0
-            allowed = OVERDUE_AFTER + (crowds[domain_of(recipient)] * STALLED_FOR if waits else 0.0)
-            if row.state == "queued" and row.due < end - allowed:
-                yield f"{_name(message)} for {recipient} is stuck: it was due {end - row.due:.0f} s before the end"
-
-
-def _nothing_of_ours_raised(evidence: Evidence) -> Iterator[str]:
-    # A full disk is no exception of ours; what it does to the spool is told as this one.
-    is_full = any(fault.kind == "disk-full" for fault in evidence.result.scenario.faults)
-    yield from (fault for fault in evidence.ledger.faults if not (is_full and "SpoolError" in fault))
-    for event in evidence.ledger.events:
-        if event.kind in (Kind.CRASHED, Kind.QUARANTINED):
-            yield f"{_name(event.message)} {event.kind.value}: {detail(event, 'reason')}"
-
-
-def _all_arrivals(evidence: Evidence) -> Iterator[Arrival]:
-    yield from evidence.ledger.arrivals
-    for arrivals in evidence.arrivals.values():
-        yield from (each for each in arrivals if each.site == "mailbox")
-
-
-def _name(message: int | None) -> str:
-    return "a message without an id" if message is None else spell(message)
-
-
 def _at(evidence: Evidence, at: float) -> str:
     return f"{at - evidence.result.start:.3f} s"
 
-
-_DEFERRED = (Kind.DEFERRED, Kind.IN_DOUBT)
-_TERMINAL = (Kind.DELIVERED, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED)
 
 _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "4 promises": _promises_kept,
@@ -443,10 +308,10 @@ _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "8 connections": _connections_are_limited,
     "9 healthy sites": _healthy_mail_is_quick,
     "10 strangers": _strangers_do_not_relay,
-    "content": _content_is_whole,
-    "duplicates": _duplicates_are_explained,
-    "in doubt": _doubt_is_told,
-    "retry times": _times_are_kept,
-    "nobody forgotten": _nobody_is_forgotten,
-    "no fault of ours": _nothing_of_ours_raised,
+    "content": consequences.content_is_whole,
+    "duplicates": consequences.duplicates_are_explained,
+    "in doubt": consequences.doubt_is_told,
+    "retry times": consequences.times_are_kept,
+    "nobody forgotten": consequences.nobody_is_forgotten,
+    "no fault of ours": consequences.nothing_of_ours_raised,
 }
