@@ -287,8 +287,9 @@ def attempts_not_persisted() -> Patch:
     """How often a recipient was tried is not written down, so that its wait never grows."""
     genuine = storing.record
 
-    def record(database: SpoolConnection, report: Report) -> float | None:
-        return genuine(database, replace(report, results=tuple(replace(each, counts=False) for each in report.results)))
+    def record(database: SpoolConnection, report: Report, unreadable: str | None = None) -> float | None:
+        uncounted = tuple(replace(each, counts=False) for each in report.results)
+        return genuine(database, replace(report, results=uncounted), unreadable)
 
     return patch.object(storing, "record", record)
 
@@ -387,7 +388,7 @@ def the_sender_is_not_told() -> Patch:
     """A failure is recorded, and no report made of it."""
     genuine = storing.record
 
-    def record(database: SpoolConnection, report: Report) -> float | None:
-        return genuine(database, replace(report, bounce=None))
+    def record(database: SpoolConnection, report: Report, unreadable: str | None = None) -> float | None:
+        return genuine(database, replace(report, bounce=None), unreadable)
 
     return patch.object(storing, "record", record)

@@ -63,9 +63,16 @@ def run_seed(seed: int) -> Run:
 
 
 def find(seeds: Iterable[int]) -> tuple[int, Run] | None:
-    """The first of `seeds` that breaks an invariant, with its run."""
+    """
+    The first of `seeds` that breaks an invariant, with its run.
+
+    Raises AssertionError where the program was called with arguments it does not take: then a mutant does not fit it
+    any more, and finding that proves nothing.
+    """
     for seed in seeds:
         done = run_seed(seed)
         if done.violations:
+            unfit = [each for each in done.violations if "TypeError" in each.what]
+            assert not unfit, f"the mutant does not fit the program: {unfit[0]}"
             return seed, done
     return None
