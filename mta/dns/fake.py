@@ -37,6 +37,7 @@ class FakeResolver:
         self.asked: list[tuple[str, str]] = []
         self._ttl = ttl
         self._answers: dict[Question, Answer] = {}
+        self._existing: set[str] | None = None  # names, found out when one of them is asked for
         self._held: list[tuple[Deferred[Answer], str, str]] | None = None
         for (name, kind), given in (zones or {}).items():
             self.set(name, kind, given)
@@ -44,7 +45,10 @@ class FakeResolver:
     def set(self, name: str, kind: str, given: Answer | Iterable[Record]) -> None:
         """Answer this question so from now on."""
         answer = given if isinstance(given, Answer) else Answer(Status.ANSWER, tuple(given), self._ttl)
-        self._answers[self._key(name, kind)] = answer
+        question = self._key(name, kind)
+        self._answers[question] = answer
+        if self._existing is not None:
+            self._existing.update(_with_those_above(question.name))
 
     def fail(self, name: str, kind: str, reason: str = "the server failed (SERVFAIL)") -> None:
         """Answer this question with COULD_NOT_ASK from now on."""
@@ -53,6 +57,7 @@ class FakeResolver:
     def forget(self, name: str, kind: str) -> None:
         """Remove the records of this question."""
         self._answers.pop(self._key(name, kind), None)
+        self._existing = None
 
     def hold(self) -> None:
         """Keep all questions waiting until `release`."""
@@ -104,8 +109,14 @@ class FakeResolver:
 
     def _missing(self, name: str) -> Answer:
         """What a server says of a question without records."""
-        # RFC 8020: a name above an existing one exists as well.
-        exists = any(known.name == name or known.name.endswith(f".{name}") for known in self._answers)
-        if exists:
+        if self._existing is None:
+            self._existing = {each for known in self._answers for each in _with_those_above(known.name)}
+        if name in self._existing:
             return Answer(Status.NODATA, ttl=_NEGATIVE_TTL, reason=f"{name} has no such record")
         return Answer(Status.NXDOMAIN, ttl=_NEGATIVE_TTL, reason=f"{name} does not exist")
+
+
+def _with_those_above(name: str) -> Iterable[str]:
+    """The name, and all above it: they exist as well (RFC 8020 2)."""
+    labels = name.split(".")
+    return (".".join(labels[start:]) for start in range(len(labels)))
