@@ -168,7 +168,7 @@ class Report:
 
     `keep_claim`: other recipients of the message are still being worked on. `bounce` becomes a message of its own,
     unclaimed and due at once, in the same transaction: a crash can't lose it or send it twice. `expansion_told`: its
-    sender knows of `Entry.expanded` now, or has had his chance.
+    sender knows of `Entry.expanded` now, or has had his chance. `size` is the message's, in octets.
     """
 
     message: int
@@ -177,3 +177,4 @@ class Report:
     keep_claim: bool = False
     bounce: NewMessage | None = None
     expansion_told: bool = False
+    size: int = 0

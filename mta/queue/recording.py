@@ -179,7 +179,8 @@ class Recorder:
         """The report on what has gathered. A crash is still to be counted: that gives the claim back then."""
         results, events = active.results, active.events
         active.results, active.events = [], []
-        return Report(active.entry.message, tuple(results), tuple(events), active.has_more)
+        entry = active.entry
+        return Report(entry.message, tuple(results), tuple(events), active.has_more, size=entry.size)
 
     def _record(self, report: Report, active: Active) -> None:
         recorded = self._spool.record(report)

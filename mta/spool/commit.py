@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Generic, TypeVar
@@ -36,8 +37,15 @@ MAX_BATCH = 256
 _log = Logger()
 
 
-class Growth(Generic[T]):
-    """Work that brings new mail: on a full disk it has to wait behind all that empties the queue."""
+class Brief(Generic[T]):
+    """
+    Work of a few statements on pages that are in memory.
+
+    It is run in the reactor's thread. In the writer's, each statement would let go of the interpreter's lock and wait
+    for it again, twenty times a message, while the reactor does the same at each system call. Measured, 4 KB messages
+    relayed in one process: 982 -> 1,108 a second with a connection for each, 1,419 -> 1,615 with connections reused
+    (means of three runs each, taking turns).
+    """
 
     __slots__ = ("_work",)
 
@@ -48,14 +56,28 @@ class Growth(Generic[T]):
         return self._work(database)
 
 
+class Growth(Generic[T]):
+    """Work that brings new mail: on a full disk it has to wait behind all that empties the queue."""
+
+    __slots__ = ("_work", "is_brief")
+
+    def __init__(self, work: Work[T]) -> None:
+        self._work = work
+        self.is_brief = isinstance(work, Brief)
+
+    def __call__(self, database: SpoolConnection) -> T:
+        return self._work(database)
+
+
 class Request(Generic[T]):
     """One function to run inside a transaction, and who waits for its result."""
 
-    __slots__ = ("answer", "grows", "result", "work")
+    __slots__ = ("answer", "grows", "is_brief", "result", "work")
 
     def __init__(self, work: Work[T]) -> None:
         self.work = work
         self.grows = isinstance(work, Growth)
+        self.is_brief = work.is_brief if isinstance(work, Growth) else isinstance(work, Brief)
         self.answer: Deferred[T] = Deferred()
         self.result: T | Failure | None = None
 
@@ -67,9 +89,17 @@ class Request(Generic[T]):
             self.answer.callback(self.result)  # type: ignore[arg-type]
 
 
-def run_batch(database: SpoolConnection, batch: list[Request[Any]]) -> list[Event]:
+def _here(work: Callable[[], None]) -> None:
+    work()
+
+
+def run_batch(
+    database: SpoolConnection, batch: list[Request[Any]], run: Callable[[Callable[[], None]], None] = _here
+) -> list[Event]:
     """
     Run all requests in one transaction and fill in their results; the events that are now on disk.
+
+    `run` runs their statements, in whatever thread; the transaction is begun and committed in this one.
 
     After return a power cut can't lose what succeeded; before, nothing of it is visible. Where one request or the
     commit fails, everything is rolled back and each is tried in a transaction of its own: only the broken one fails.
@@ -86,8 +116,7 @@ def run_batch(database: SpoolConnection, batch: list[Request[Any]]) -> list[Even
         # No request is to blame; alone, each would wait for the lock as long again (10 s).
         return _all_failed(batch, _noted(database, error))
     try:
-        for request in batch:
-            request.result = request.work(database)
+        run(partial(_run_all, database, batch))
         database.execute("COMMIT")  # WAL and synchronous=FULL: this is the fsync
     except Exception as error:
         database.written = []
@@ -98,9 +127,9 @@ def run_batch(database: SpoolConnection, batch: list[Request[Any]]) -> list[Even
         if database.damage:
             return _all_failed(batch, known)
         if len(batch) > 1:
-            return [event for request in batch for event in run_batch(database, [request])]
+            return [event for request in batch for event in run_batch(database, [request], run)]
         if batch and is_full(error) and not batch[0].grows and database.ballast and database.ballast.give_back():
-            return run_batch(database, batch)
+            return run_batch(database, batch, run)
         return _all_failed(batch, known)
     written, database.written = database.written, []
     gone = database.files.missing() if database.files else ""
@@ -108,6 +137,11 @@ def run_batch(database: SpoolConnection, batch: list[Request[Any]]) -> list[Even
         database.damage = f"spool: {gone}; {ADVICE}"
         return _all_failed(batch, SpoolDamageError(database.damage))
     return written
+
+
+def _run_all(database: SpoolConnection, batch: list[Request[Any]]) -> None:
+    for request in batch:
+        request.result = request.work(database)
 
 
 def _admitted(database: SpoolConnection, batch: list[Request[Any]]) -> list[Request[Any]]:
@@ -143,7 +177,7 @@ class ThreadedCommit:
 
     Batches form by themselves: while one fsync runs, the next requests gather. `call_in_reactor` is
     `IReactorFromThreads.callFromThread`; `journal` gets each event, in the reactor, once it is on disk. The thread
-    touches the connection and nothing of Twisted's.
+    touches the connection and nothing of Twisted's; where all of a batch is `Brief` it waits while the reactor runs it.
     """
 
     def __init__(
@@ -182,13 +216,31 @@ class ThreadedCommit:
             batch, ending = self._gather()
             if batch:
                 before = self._state
-                events = run_batch(self._database, batch)
+                is_brief = all(request.is_brief for request in batch)
+                events = run_batch(self._database, batch, self._run_in_reactor if is_brief else _here)
                 if self._state != before:
                     self._call_in_reactor(self._alarm)
                 self._call_in_reactor(_firing(batch, events, self._journal))
         with suppress(sqlite3.Error):
             self._database.close()
         self._call_in_reactor(self._tell_closed)
+
+    def _run_in_reactor(self, work: Callable[[], None]) -> None:
+        """Have the reactor do `work`, and wait until it has; what it raises is raised here."""
+        done: SimpleQueue[Exception | None] = SimpleQueue()
+
+        def call() -> None:
+            try:
+                work()
+            except Exception as error:
+                done.put(error)
+            else:
+                done.put(None)
+
+        self._call_in_reactor(call)
+        raised = done.get()
+        if raised is not None:
+            raise raised
 
     def _gather(self) -> tuple[list[Request[Any]], bool]:
         """All that waits now, at least one unless the end has come; and whether it has."""

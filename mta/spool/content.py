@@ -18,6 +18,7 @@ from mta.entry import Entry, QueuedRecipient
 from mta.envelope import Envelope, Origin
 from mta.interfaces import IContent, IReceiving
 from mta.spool import storing
+from mta.spool.commit import Brief
 from mta.spool.errors import SpoolDamageError
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 
@@ -126,7 +127,7 @@ class Receiving:
             envelope.envid,
             envelope.expanded,
         )
-        committed = self._submit(work).addCallback(lambda _done: entry)
+        committed = self._submit(Brief(work) if size <= SMALL else work).addCallback(lambda _done: entry)
         if chunks:
             committed.addErrback(self._commit_failed)
         return committed

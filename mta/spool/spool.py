@@ -25,8 +25,8 @@ from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
 from mta.spool import changing, schema, storing
 from mta.spool.ballast import Ballast
-from mta.spool.commit import Growth, InlineCommit, Journal, ThreadedCommit
-from mta.spool.content import Receiving, StoredContent
+from mta.spool.commit import Brief, Growth, InlineCommit, Journal, ThreadedCommit
+from mta.spool.content import SMALL, Receiving, StoredContent
 from mta.spool.errors import SpoolError
 from mta.spool.schema import SpoolConnection
 from mta.spool.soundness import Files
@@ -91,14 +91,19 @@ class Spool:
             ).fetchone()
             return None if due is None else float(due)
 
-        return self._writing.submit(work)
+        return self._writing.submit(Brief(work))
 
     def mark(self, message: int, addresses: Sequence[Address], host: str) -> Deferred[None]:
-        return self._writing.submit(lambda database: storing.mark(database, message, addresses, host))
+        return self._writing.submit(Brief(lambda database: storing.mark(database, message, addresses, host)))
 
     def record(self, report: Report) -> Deferred[float | None]:
         unreadable = None if report.keep_claim else self._unreadable.pop(report.message, None)
-        recorded = self._writing.submit(lambda database: storing.record(database, report, unreadable))
+
+        def work(database: SpoolConnection) -> float | None:
+            return storing.record(database, report, unreadable)
+
+        # What is large goes page by page when it leaves.
+        recorded = self._writing.submit(Brief(work) if report.size <= SMALL else work)
         if unreadable is not None:
             recorded.addErrback(self._not_quarantined, report.message, unreadable)
         return recorded

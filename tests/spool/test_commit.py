@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.entry import Entry
 from mta.events import Event
 from mta.spool import SpoolError, schema, storing
-from mta.spool.commit import Request, ThreadedCommit, run_batch
+from mta.spool.commit import Brief, Growth, Request, ThreadedCommit, run_batch
 from mta.spool.spool import Spool, memory_spool
 from tests.contracts.spools import ORIGIN, envelope
 from tests.spool.test_contract import ThreadCalls
@@ -53,6 +54,24 @@ class CommitTests(SynchronousTestCase):
         for request in batch:
             request.fire()
             self.failureResultOf(request.answer, SpoolError)
+
+    def test_brief_work_runs_in_the_reactor(self) -> None:
+        """What is brief runs in the reactor's thread, other work in the writer's; an error is that of one request."""
+        calls = ThreadCalls()
+        commit = ThreadedCommit(connection(), calls.callFromThread, lambda _event: None, "test writer")
+
+        def where(_database: schema.SpoolConnection) -> str:
+            return threading.current_thread().name
+
+        mine = threading.current_thread().name
+        self.assertEqual(mine, calls.wait(commit.submit(Brief(where))))
+        self.assertEqual(mine, calls.wait(commit.submit(Growth(Brief(where)))))
+        self.assertEqual("test writer", calls.wait(commit.submit(where)))
+        self.assertEqual("test writer", calls.wait(commit.submit(Growth(where))))
+        refused, taken = commit.submit(Brief(broken)), commit.submit(Brief(where))
+        self.assertEqual(mine, calls.wait(taken))
+        self.failureResultOf(refused, SpoolError)
+        calls.wait(commit.close())
 
     def test_error_in_the_middle(self) -> None:
         """An I/O error at any statement of a batch, its commit too, leaves nothing of it, and the next one works."""
