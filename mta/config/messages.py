@@ -36,6 +36,10 @@ def sentence(error: ErrorDetails, root: type[Table]) -> str:
         return f"must be written in double brackets: [[{_spelled_path(error['loc'])}]]"
     if kind == "model_type" and isinstance(value, tuple):
         return f"must be a table, written in single brackets: [{_spelled_path(error['loc'])}]"
+    if kind in ("too_short", "string_too_short"):
+        return "must not be empty"
+    if kind == "string_too_long":
+        return f"must have at most {context['max_length']} characters"
     if kind in _TYPES:
         return f"must be {_TYPES[kind]}, not {_spelled(value)}"
     for limit, words in _BOUNDS.items():

@@ -31,6 +31,7 @@ BAD: dict[str, list[str]] = {
         '7: site 1: answer 1: reply: "no" is not a reply; write it as'
     ],
     "[[fault]]\nkind = 'crash'\nfrom = '1h'": ["2: fault 1: to: is required"],
+    "[[load]]\nmessages = 1\nrecipients = []": ["4: load 1: recipients: must not be empty"],
     # one against another
     SITE + "[[site.spell]]\nfrom = '2h'\nto = '1h'": ["7: site 1: spell 1: to: is not after `from`"],
     SITE + "[[site]]\nname = 'a'": ['6: site 2: name: "a" is that of site 1 already'],
