@@ -5,6 +5,9 @@ VENV   ?= .venv
 CONFIG ?= etc/mta.toml
 TESTS  ?= tests
 JOBS   ?= 2
+# Of the benchmark: which rows (all), and whether a tenth of it will do.
+ROWS  ?=
+QUICK ?=
 # Of a crash campaign: how often the daemon is killed.
 KILLS  ?= 40
 # Of fuzzing: for each target; which of them; of the search; where inputs that reach new code are kept, if anywhere.
@@ -48,9 +51,8 @@ docs: $(VENV)/.ready-run ## Render the sample configuration and the generated do
 	$(BIN)/python -m mta.message.dsn_samples > docs/dsn.md
 	$(BIN)/python -m mta.sim.page
 
-bench: $(VENV)/.ready-run ## Measure beside Postfix (needs Debian's postfix package).
-	$(BIN)/python -m bench.relay
-	$(BIN)/python -m bench.memory
+bench: $(VENV)/.ready-run ## Measure beside Postfix (needs Debian's postfix package): ROWS=relay,latency QUICK=1 for parts.
+	$(BIN)/python -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 
 crash: $(VENV)/.ready-test ## Kill the daemon KILLS=40 times under load: nothing acknowledged may be lost.
 	$(BIN)/python -m tests.campaigns.crash --kills $(KILLS) --seed $(SEED)

@@ -21,8 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.memory import resident
-from bench.processes import our_daemon
+from bench.servers import our_daemon
+from bench.usage import resident
 
 # Seconds that each attack lasts, once it stands.
 LASTING = 8.0
@@ -205,12 +205,12 @@ def measure(case: Case) -> str:
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp", ignore_cleanup_errors=True) as folder:
         limits = case.limits or "# as they are"
         with our_daemon(Path(folder), "discard:", limits=limits, trusted="127.0.0.1/32") as (daemon, port):
-            idle_memory = resident(daemon.pid, "VmRSS")
+            idle_memory = resident(daemon, "VmRSS")
             command = [sys.executable, "-m", "bench.overload", "--probe", str(port)]
             other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             outcome = asyncio.run(asyncio.wait_for(_attack(case, port), 240))
             told = json.loads(other.communicate("")[0])
-            peak = resident(daemon.pid, "VmHWM")
+            peak = resident(daemon, "VmHWM")
     took = sorted(told["took"]) or [float("nan")]
     median, worst = took[len(took) // 2] * 1000, took[-1] * 1000
     cells = f"{idle_memory:.0f} | {peak:.0f} | {len(told['took'])} | {told['refused']} | {median:.0f} | {worst:.0f}"

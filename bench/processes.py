@@ -1,8 +1,8 @@
 """
-The processes of a measurement: our daemon, a Postfix of its own, and Postfix's test programs.
+The processes of a measurement, and what all of them have in common.
 
-Owns: their configurations, that all state is in a temporary folder, that all of them end with the measurement.
-Never: uses a port but on 127.0.0.1, or the machine's own Postfix.
+Owns: finding programs and ports, waiting with an end, Postfix's `smtp-sink` and `smtp-source`, the end of a process.
+Never: uses a port but on the loopback interface.
 """
 
 from __future__ import annotations
@@ -14,82 +14,40 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 _SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-_CONFIG = """\
-hostname = "bench.test"
-state_dir = "{state}"
-
-[[listener]]
-name = "bench"
-endpoint = "tcp:{port}:interface=127.0.0.1"
-role = "mx"
-
-[relay]
-networks = ["{trusted}"]
-
-[limits]
-{limits}
-
-[[route]]
-recipients = ["*"]
-next_hop = "{next_hop}"
-
-[log]
-file = "mail.log"
-"""
-_MAIN = """\
-compatibility_level = 3.6
-queue_directory = {top}/queue
-data_directory = {top}/data
-maillog_file = {top}/postfix.log
-maillog_file_prefixes = {top}
-myhostname = bench.test
-mydestination =
-inet_interfaces = loopback-only
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-relayhost = [127.0.0.1]:{sink}
-smtp_tls_security_level = none
-smtpd_tls_security_level = none
-alias_maps =
-alias_database =
-local_recipient_maps =
-smtpd_recipient_restrictions = permit_mynetworks, reject
-"""
 
 
 class UnavailableError(Exception):
-    """A program of the measurement is not installed, or did not start."""
+    """What a measurement needs is not there, did not start or took too long: the column stays empty, with this text."""
 
 
-def program(name: str) -> str:
-    """The path of a program. Raises `UnavailableError`."""
+def program(name: str, package: str = "postfix") -> str:
+    """The path of a program of a Debian package. Raises `UnavailableError`."""
     found = shutil.which(name, path=_SBIN)
     if found is None:
-        raise UnavailableError(f"{name} is not installed (Debian: apt-get install postfix)")
+        raise UnavailableError(f"{name} is not installed (Debian: apt-get install {package})")
     return found
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of a loopback address that nobody listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look again and again, every 5 ms, until `condition` holds."""
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, every: float = 0.005) -> None:
+    """Look again and again, every 5 ms, until `condition` holds. Raises `UnavailableError` after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise UnavailableError(f"{what} took longer than {seconds:.0f} s")
-        time.sleep(0.005)
+        time.sleep(every)
 
 
 def answers(port: int) -> bool:
@@ -101,16 +59,49 @@ def answers(port: int) -> bool:
         return False
 
 
-class Sink:
-    """Takes all mail and counts it; `smtp-sink` in one process."""
+@contextlib.contextmanager
+def ending(process: subprocess.Popen[bytes], grace: float, wrapped: bool = False) -> Iterator[None]:
+    """
+    End `process` in any case: by SIGTERM, and by SIGKILL when that has not worked after `grace` seconds.
 
-    def __init__(self, port: int, top: Path) -> None:
+    `wrapped`: it is strace or a profiler, and what it runs has to end first, for it would go and leave that behind.
+    """
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            below = children(process.pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(below[0] if wrapped and below else process.pid, signal.SIGTERM)
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            for pid in [*children(process.pid), process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that it has started and that are there."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+class Sink:
+    """Takes all mail and counts it; `smtp-sink` in one process. `options` are further ones of it."""
+
+    def __init__(self, port: int, top: Path, options: Sequence[str] = ()) -> None:
         self._output = top / f"sink-{port}.out"
         self._file = self._output.open("wb")
         # -c prints counters after each message, as "sess=1 quit=0 mesg=1" and CR. Root must name another user.
         user = ["-u", "postfix"] if os.geteuid() == 0 else []
-        command = [program("smtp-sink"), "-c", *user, f"127.0.0.1:{port}", "1000"]
-        self._process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT)
+        command = [program("smtp-sink"), "-c", *user, *options, f"127.0.0.1:{port}", "1000"]
+        self._process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT, start_new_session=True)
 
     def count(self) -> int:
         """The messages so far."""
@@ -126,10 +117,10 @@ class Sink:
 
 
 @contextlib.contextmanager
-def sink(top: Path) -> Iterator[tuple[Sink, int]]:
+def sink(top: Path, options: Sequence[str] = ()) -> Iterator[tuple[Sink, int]]:
     """A running sink and its port."""
     port = free_port()
-    running = Sink(port, top)
+    running = Sink(port, top, options)
     try:
         wait_for(lambda: answers(port), 10, "smtp-sink's start")
         yield running, port
@@ -137,56 +128,31 @@ def sink(top: Path) -> Iterator[tuple[Sink, int]]:
         running.stop()
 
 
-@contextlib.contextmanager
-def our_daemon(
-    top: Path, next_hop: str, *, limits: str = 'message_size = "100MiB"', trusted: str = "127.0.0.0/8"
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """
-    Our daemon, relaying everything to `next_hop`, and its port; state and output are in `top`.
-
-    `limits` are lines of the table of that name, `trusted` is the network that may relay.
-    """
-    port = free_port()
-    config = top / "mta.toml"
-    config.write_text(_CONFIG.format(state=top / "state", port=port, next_hop=next_hop, limits=limits, trusted=trusted))
-    command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
-    command += ["--logfile", str(top / "twistd.log"), "mta", "--config", str(config)]
-    with (top / "daemon.out").open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+def send(
+    port: int,
+    messages: int,
+    *,
+    size: int = 4096,
+    sessions: int = 20,
+    reuse: bool = False,
+    recipient: str = "recipient@sink.test",
+    timeout: float = 120.0,
+) -> None:
+    """Send so many messages with `smtp-source` and wait for its end. `reuse`: over as few connections as it can."""
+    command = [program("smtp-source"), "-s", str(sessions), "-m", str(messages), "-l", str(size)]
+    command += [*(["-d"] if reuse else []), "-f", "sender@bench.test", "-t", recipient, f"127.0.0.1:{port}"]
     try:
-        wait_for(lambda: answers(port) or process.poll() is not None, 20, "our start")
-        if process.poll() is not None:
-            raise UnavailableError(f"our daemon did not start: {(top / 'daemon.out').read_text()}")
-        yield process, port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        subprocess.run(command, check=True, timeout=timeout, capture_output=True)
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"sending {messages} messages took longer than {timeout:.0f} s") from None
+    except subprocess.CalledProcessError as error:
+        raise UnavailableError(f"smtp-source: {error.stderr.decode(errors='replace').strip()[-200:]}") from None
 
 
-@contextlib.contextmanager
-def postfix(top: Path, sink_port: int) -> Iterator[int]:
-    """A Postfix of its own with all its files in `top`, relaying to the sink, and its port."""
-    if os.geteuid() != 0:
-        raise UnavailableError("Postfix starts as root alone")
-    command, configuration, port = program("postfix"), top / "etc", free_port()
-    for folder in (top, configuration, top / "queue", top / "data"):
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-    shutil.chown(top / "data", "postfix")
-    (configuration / "main.cf").write_text(_MAIN.format(top=top, sink=sink_port))
-    master = Path("/usr/share/postfix/master.cf.dist").read_text()
-    # Without chroot, as on most systems; all services as shipped, but for the port of smtpd.
-    lines = [line for line in master.splitlines() if line and not line.startswith("#")]
-    service = f"127.0.0.1:{port}"
-    rewritten = [service + line[4:] if line.startswith("smtp  ") and " inet " in line else line for line in lines]
-    (configuration / "master.cf").write_text("\n".join(rewritten).replace(" y ", " n ") + "\n")
-    subprocess.run([command, "-c", configuration, "start"], check=True, capture_output=True)
-    try:
-        wait_for(lambda: answers(port), 20, "Postfix's start")
-        yield port
-    finally:
-        subprocess.run([command, "-c", configuration, "stop"], check=False, capture_output=True)
+def relay(port: int, counter: Sink, messages: int, *, timeout: float = 120.0, **how: object) -> float:
+    """Messages a second through the MTA at `port`, until the sink has counted them all; `how` as `send` takes it."""
+    before = counter.count()
+    began = time.monotonic()
+    send(port, messages, timeout=timeout, **how)  # type: ignore[arg-type]
+    wait_for(lambda: counter.count() - before >= messages, timeout, f"the delivery of {messages} messages")
+    return messages / (time.monotonic() - began)

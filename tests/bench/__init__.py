@@ -1,0 +1,1 @@
+"""The benchmark's harness: that it runs, counts right and reads what it wrote. Never a time."""
