@@ -76,7 +76,7 @@ def ending(process: subprocess.Popen[bytes], grace: float, wrapped: bool = False
         try:
             process.wait(grace)
         except subprocess.TimeoutExpired:
-            for pid in [*children(process.pid), process.pid]:
+            for pid in family(process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait()
@@ -89,6 +89,14 @@ def children(pid: int) -> list[int]:
         for task in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):
                 found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def family(root: int) -> list[int]:
+    """The process and all that descend from it now."""
+    found = [root]
+    for pid in found:
+        found += children(pid)
     return found
 
 

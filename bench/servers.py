@@ -248,9 +248,12 @@ def postfix(top: Path, setting: Setting, *, under: Sequence[str] = ()) -> Iterat
             root = int((top / "queue/pid/master.pid").read_text())
             yield Server(port, root, top / "mail", configuration, time.monotonic() - began)
         finally:
-            subprocess.run([command, "-c", str(configuration), "stop"], check=False, capture_output=True, timeout=30)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
+            # More than once: a master that is about to start does not count as running yet.
+            for _ in range(20):
+                subprocess.run([command, "-c", str(configuration), "stop"], check=False, capture_output=True)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+                    break
 
 
 def start(

@@ -12,18 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
-from bench.processes import children
+from bench.processes import family
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _GONE = (FileNotFoundError, ProcessLookupError)
-
-
-def family(root: int) -> list[int]:
-    """The process and all that descend from it now."""
-    found = [root]
-    for pid in found:
-        found += children(pid)
-    return found
 
 
 def cpu_seconds(root: int) -> float:
