@@ -69,15 +69,26 @@ class Growth(Generic[T]):
         return self._work(database)
 
 
+class Staging(Growth[T]):
+    """
+    Growth that means nothing before a later commit, such as the first chunks of a large message.
+
+    Its own commit has no fsync: the log of the database is one file, and that of the later one takes it along.
+    """
+
+    __slots__ = ()
+
+
 class Request(Generic[T]):
     """One function to run inside a transaction, and who waits for its result."""
 
-    __slots__ = ("answer", "grows", "is_brief", "result", "work")
+    __slots__ = ("answer", "grows", "is_brief", "lasts", "result", "work")
 
     def __init__(self, work: Work[T]) -> None:
         self.work = work
         self.grows = isinstance(work, Growth)
         self.is_brief = work.is_brief if isinstance(work, Growth) else isinstance(work, Brief)
+        self.lasts = not isinstance(work, Staging)
         self.answer: Deferred[T] = Deferred()
         self.result: T | Failure | None = None
 
@@ -101,9 +112,9 @@ def run_batch(
 
     `run` runs their statements, in whatever thread; the transaction is begun and committed in this one.
 
-    After return a power cut can't lose what succeeded; before, nothing of it is visible. Where one request or the
-    commit fails, everything is rolled back and each is tried in a transaction of its own: only the broken one fails.
-    What empties the queue may have the room of the ballast where the disk is full.
+    After return a power cut can't lose what succeeded, where not all of it is `Staging`; before, nothing of it is
+    visible. Where one request or the commit fails, everything is rolled back and each is tried in a transaction of its
+    own: only the broken one fails. What empties the queue may have the room of the ballast where the disk is full.
     """
     if database.damage:
         return _all_failed(batch, SpoolDamageError(database.damage))
@@ -111,6 +122,7 @@ def run_batch(
     try:
         if database.in_transaction:  # a rollback failed
             database.execute("ROLLBACK")
+        _choose_sync(database, any(request.lasts for request in batch))
         database.execute(database.begin)
     except sqlite3.Error as error:
         # No request is to blame; alone, each would wait for the lock as long again (10 s).
@@ -142,6 +154,13 @@ def run_batch(
 def _run_all(database: SpoolConnection, batch: list[Request[Any]]) -> None:
     for request in batch:
         request.result = request.work(database)
+
+
+def _choose_sync(database: SpoolConnection, lasts: bool) -> None:
+    """Whether the next commit has an fsync. Raises where that can't be set, so that nobody is told what isn't true."""
+    if database.syncs != lasts:
+        database.execute(f"PRAGMA synchronous = {'FULL' if lasts else 'NORMAL'}")
+        database.syncs = lasts
 
 
 def _admitted(database: SpoolConnection, batch: list[Request[Any]]) -> list[Request[Any]]:

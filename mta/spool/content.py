@@ -40,11 +40,12 @@ class Submit(Protocol):
 class Receiving:
     """A message that is arriving. Up to one chunk of it is held here and goes in with the commit."""
 
-    def __init__(self, message: int, worker: int, submit: Submit) -> None:
+    def __init__(self, message: int, worker: int, submit: Submit, stage: Submit) -> None:
         self.size = 0
         self._message = message
         self._worker = worker
         self._submit = submit
+        self._stage = stage
         self._pieces: list[bytes] = []
         self._held = 0
         self._chunks = 0  # handed to the disk
@@ -79,7 +80,7 @@ class Receiving:
         message, number = self._message, self._chunks
         self._chunks += 1
         self._waiting += 1
-        stored = self._submit(lambda database: storing.stage_chunk(database, message, number, data))
+        stored = self._stage(lambda database: storing.stage_chunk(database, message, number, data))
         stored.addCallbacks(self._chunk_stored, self._chunk_failed)
 
     def _chunk_stored(self, _result: None) -> None:

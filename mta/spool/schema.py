@@ -123,8 +123,9 @@ class SpoolConnection(sqlite3.Connection):
     """
     A connection, and what is to be known of it.
 
-    `written` are the events of the open transaction, for the log to tell once they are on disk; `damage` says why
-    nothing may be written any more, "" while all is well. `files` and `ballast` are those of a spool on a disk.
+    `written` are the events of the open transaction, for the log to tell once they are on disk; `syncs` says whether a
+    commit has an fsync; `damage` says why nothing may be written any more, "" while all is well. `files` and `ballast`
+    are those of a spool on a disk.
     """
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
@@ -132,6 +133,7 @@ class SpoolConnection(sqlite3.Connection):
         self.text_factory = _text
         self.written: list[Event] = []
         self.begin = "BEGIN IMMEDIATE"
+        self.syncs = True
         self.damage = ""
         self.files: Files | None = None
         self.ballast: Ballast | None = None

@@ -25,7 +25,7 @@ from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
 from mta.spool import changing, schema, storing
 from mta.spool.ballast import Ballast
-from mta.spool.commit import Brief, Growth, InlineCommit, Journal, ThreadedCommit
+from mta.spool.commit import Brief, Growth, InlineCommit, Journal, Staging, ThreadedCommit
 from mta.spool.content import SMALL, Receiving, StoredContent
 from mta.spool.errors import SpoolError
 from mta.spool.schema import SpoolConnection
@@ -73,7 +73,10 @@ class Spool:
         def submit(work: Callable[[SpoolConnection], T]) -> Deferred[T]:
             return self._writing.submit(Growth(work))
 
-        return Receiving(message, self._worker, submit)
+        def stage(work: Callable[[SpoolConnection], T]) -> Deferred[T]:
+            return self._writing.submit(Staging(work))
+
+        return Receiving(message, self._worker, submit, stage)
 
     def content(self, entry: Entry) -> IContent:
         def damaged(reason: str) -> None:

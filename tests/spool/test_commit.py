@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.entry import Entry
 from mta.events import Event
 from mta.spool import SpoolError, schema, storing
-from mta.spool.commit import Brief, Growth, Request, ThreadedCommit, run_batch
+from mta.spool.commit import Brief, Growth, Request, Staging, ThreadedCommit, run_batch
 from mta.spool.spool import Spool, memory_spool
 from tests.contracts.spools import ORIGIN, envelope
 from tests.spool.test_contract import ThreadCalls
@@ -72,6 +73,38 @@ class CommitTests(SynchronousTestCase):
         self.assertEqual(mine, calls.wait(taken))
         self.failureResultOf(refused, SpoolError)
         calls.wait(commit.close())
+
+    def test_only_staging_goes_without_fsync(self) -> None:
+        """Chunks of a message that is still arriving have no fsync of their own; what they share a commit with has."""
+
+        def mode(database: schema.SpoolConnection) -> int:
+            return int(database.execute("PRAGMA synchronous").fetchone()[0])
+
+        path = Path(self.mktemp())
+        database = schema.connect(path)
+        self.addCleanup(database.close)
+        schema.prepare(database, str(path))
+        normal, full = 1, 2
+        for works, expected in (
+            ([mode], full),
+            ([Staging(mode), Staging(mode)], normal),
+            ([Staging(mode), Growth(mode)], full),
+            ([Staging(mode)], normal),
+            ([mode], full),
+        ):
+            batch = [Request(work) for work in works]
+            run_batch(database, batch)
+            self.assertEqual([expected] * len(works), [request.result for request in batch])
+
+    def test_no_promise_where_fsync_is_refused(self) -> None:
+        """What must last fails where the database does not take the order to have an fsync again."""
+        database = connection()
+        run_batch(database, [Request(Staging(lambda _database: 1))])
+        database.failing = "PRAGMA synchronous"
+        request = Request(lambda _database: 1)
+        run_batch(database, [request])
+        request.fire()
+        self.failureResultOf(request.answer, SpoolError)
 
     def test_error_in_the_middle(self) -> None:
         """An I/O error at any statement of a batch, its commit too, leaves nothing of it, and the next one works."""
