@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,7 +46,7 @@ def main(words: list[str] | None = None) -> int:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the MTAs inherit it
     # As Ctrl-C: what was started is ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
 
     began = time.monotonic()
     figures: list[Figure] = []
@@ -85,7 +86,7 @@ def _measure(name: str, run: Run, figures: list[Figure], told: set[str]) -> None
                 if reason not in told:
                     print(f"    {system}: {reason}", flush=True)
                     told.add(reason)
-    except UnavailableError as error:
+    except (UnavailableError, OSError, subprocess.SubprocessError) as error:
         print(f"    no more of {name}: {error}", flush=True)
 
 

@@ -112,7 +112,9 @@ class Sink:
         self._process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT, start_new_session=True)
 
     def count(self) -> int:
-        """The messages so far."""
+        """The messages so far. Raises `UnavailableError` where smtp-sink has ended: nothing more would be counted."""
+        if self._process.poll() is not None:
+            raise UnavailableError(f"smtp-sink ended in the middle, with {self._process.returncode}")
         with self._output.open("rb") as output:
             output.seek(max(output.seek(0, os.SEEK_END) - 256, 0))
             counted = re.findall(rb"mesg=(\d+) *\r", output.read())
