@@ -10,8 +10,10 @@ ROWS  ?=
 QUICK ?=
 # Of a crash campaign: how often the daemon is killed.
 KILLS  ?= 40
-# Of fuzzing: for each target; which of them; of the search; where inputs that reach new code are kept, if anywhere.
+# Of fuzzing: for each target; inputs at most, 0 for any number; which of them; of the search; where inputs that reach
+# new code are kept, if anywhere.
 SECONDS ?= 60
+RUNS    ?= 0
 TARGETS ?=
 SEED    ?= 1
 KEEP    ?= var/fuzz
@@ -61,7 +63,7 @@ overload: $(VENV)/.ready-test ## Idle, slow, hasty and greedy clients: the figur
 	$(BIN)/python -m bench.overload
 
 fuzz: $(VENV)/.ready-fuzz ## Look for input that breaks a property: SECONDS=60 for each target.
-	$(BIN)/python -m fuzz run --seconds $(SECONDS) --seed $(SEED) --jobs $(JOBS) $(if $(KEEP),--keep $(KEEP)) $(TARGETS)
+	$(BIN)/python -m fuzz run --seconds $(SECONDS) --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) $(if $(KEEP),--keep $(KEEP)) $(TARGETS)
 
 swarm: $(VENV)/.ready-test ## Run SEEDS=300 random worlds in the simulator: no invariant may break.
 	$(BIN)/python -m tests.campaigns.swarm --seeds $(SEEDS) 2>/dev/null

@@ -32,7 +32,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     code = 0
     targets = arguments.target or names()
-    for result in run(targets, arguments.seconds, arguments.seed, arguments.jobs, arguments.keep):
+    for result in run(targets, arguments.seconds, arguments.runs, arguments.seed, arguments.jobs, arguments.keep):
         print(result, flush=True)
         if result.words:
             print(f"    {result.words[:200]}")
@@ -50,6 +50,7 @@ def main() -> int:
     runs = commands.add_parser("run", help="fuzz targets, all by default")
     runs.add_argument("target", nargs="*", choices=[[], *names()], metavar="TARGET")
     runs.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
+    runs.add_argument("--runs", type=int, default=0, help="inputs for each target at most (default: 0, any number)")
     runs.add_argument("--seed", type=int, default=1, help="of the search (default: 1)")
     runs.add_argument("--jobs", type=int, default=2, help="targets at the same time (default: 2)")
     runs.add_argument("--keep", type=Path, help="a folder for inputs that reach new code, used again by the next run")

@@ -62,21 +62,26 @@ class Result:
         )
 
 
-def run(targets: list[str], seconds: int, seed: int, jobs: int, grown: Path | None) -> Iterator[Result]:
+def run(targets: list[str], seconds: int, runs: int, seed: int, jobs: int, grown: Path | None) -> Iterator[Result]:
     """
-    Fuzz each target for so long; results in the order of the targets.
+    Fuzz each target for so long, with `runs` inputs at most where that is not 0; results in the order of the targets.
+
+    With `runs` the same seed makes the same inputs, however fast the machine is.
+
 
     `grown` is where inputs that reach new code are kept for the next run; None forgets them, so that the same seed
     begins at the same place. Findings go into the corpus.
     """
     with ThreadPoolExecutor(jobs) as pool, tempfile.TemporaryDirectory() as scratch:
-        for result, inputs in pool.map(lambda name: _run(name, seconds, seed, Path(scratch), grown), targets):
+        for result, inputs in pool.map(lambda name: _run(name, seconds, runs, seed, Path(scratch), grown), targets):
             # Here and not in a thread: the bound of time needs a signal.
             result.findings = [keep(result.target, found) for found in inputs]
             yield result
 
 
-def _run(name: str, seconds: int, seed: int, scratch: Path, grown: Path | None) -> tuple[Result, list[bytes]]:
+def _run(
+    name: str, seconds: int, runs: int, seed: int, scratch: Path, grown: Path | None
+) -> tuple[Result, list[bytes]]:
     """One target's result, and the inputs that it failed on."""
     useful = (grown or scratch / "grown") / name
     artifacts = scratch / "artifacts" / name
@@ -86,6 +91,7 @@ def _run(name: str, seconds: int, seed: int, scratch: Path, grown: Path | None) 
     command = [
         *(sys.executable, "-m", "fuzz.instrumented", name, str(useful), str(seeds)),
         *(f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={LONGEST}", f"-timeout={TIMEOUT}"),
+        *((f"-runs={runs}",) if runs else ()),
         *(f"-rss_limit_mb={MEMORY}", f"-artifact_prefix={artifacts}/", "-print_final_stats=1"),
     ]
     # The order of sets is chance that no seed governs. libFuzzer ends the process and leaves temporary files behind.
