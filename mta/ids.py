@@ -45,6 +45,11 @@ def parse_id(text: str) -> int:
     return value
 
 
+def worker_of(queue_id: int) -> int:
+    """Which worker made an id."""
+    return queue_id & MAX_WORKER
+
+
 class QueueIds:
     """Makes the ids of one worker, each larger than all before it, also than `above`: the largest in the spool."""
 

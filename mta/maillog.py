@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +33,9 @@ _FIELDS: Mapping[Kind, tuple[tuple[str, str], ...]] = {
     for kind, (_, fields) in MEANINGS.items()
     if kind not in _SILENT
 }
+
+# Octets that reach a pipe in one piece, whoever else writes to it: PIPE_BUF of Linux (pipe(7)).
+_WHOLE = 4096
 
 # What may stand in a line without quotes: it can't hold a space, "=", a quote, or anything that is not printable ASCII.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
@@ -138,8 +141,9 @@ class LogFile:
             return
         try:
             self._follow()
-            self._file.write("".join(lines))
-            self._file.flush()
+            for piece in _pieces(lines):
+                self._file.write(piece)
+                self._file.flush()
         except (OSError, ValueError):
             # A full disk or a closed pipe: the next turn tries again with its own lines.
             return
@@ -166,6 +170,21 @@ class LogFile:
             fresh = _opened(self._path)
             self._file.close()
             self._file = fresh
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    """
+    The lines, joined to what goes out in one write.
+
+    Other processes write to the same file or pipe: what is no longer than that is never mixed with theirs.
+    """
+    piece = ""
+    for line in lines:
+        if piece and len(piece) + len(line) > _WHOLE:
+            yield piece
+            piece = ""
+        piece += line
+    yield piece
 
 
 def _opened(path: Path) -> TextIO:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +21,7 @@ from mta.events import MEANINGS, Event, Kind
 from mta.ids import parse_id
 from mta.maillog import LogFile, MailLog
 
+ROOT = Path(__file__).parent.parent
 ID = "32YF000000000"
 MESSAGE = parse_id(ID)
 AT = 1_795_408_211.1237
@@ -170,6 +176,27 @@ class FileTests(SynchronousTestCase):
         self.turn()
         self.assertEqual("found\n", self.path.read_text())
 
+    def test_whole_lines_beside_another_process(self) -> None:
+        """However much two processes log at once, into a file or a pipe, no line is cut by one of the other's."""
+        reading, writing = os.pipe()
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # always full, so that a write in parts is cut
+        program = (
+            "import os, sys; from pathlib import Path; from mta.maillog import LogFile\n"
+            "log = LogFile(Path(f'/dev/fd/{sys.argv[2]}'), lambda call: None, lambda: 0.0)\n"
+            "for _ in range(20):\n"
+            "    for _ in range(200): log.write(sys.argv[1] * 99 + '\\n')\n"
+            "    log.flush()\n"
+        )
+        processes = [
+            subprocess.Popen([sys.executable, "-c", program, letter, str(writing)], cwd=ROOT, pass_fds=(writing,))
+            for letter in "ab"
+        ]
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            lines = pipe.read().splitlines()
+        self.assertEqual([0, 0], [process.wait() for process in processes])
+        self.assertEqual({"a" * 99: 4000, "b" * 99: 4000}, Counter(lines))
+
     def test_close_writes_what_waits(self) -> None:
         """Nothing that was logged before the stop is lost."""
         self.log.write("last\n")
@@ -180,5 +207,5 @@ class FileTests(SynchronousTestCase):
 class PageTests(SynchronousTestCase):
     def test_documentation_is_current(self) -> None:
         """docs/events.md is what `make docs` renders, and tells every kind."""
-        self.assertEqual(page(), (Path(__file__).parent.parent / "docs" / "events.md").read_text())
+        self.assertEqual(page(), (ROOT / "docs" / "events.md").read_text())
         self.assertEqual(set(Kind), set(MEANINGS))

@@ -19,7 +19,7 @@ Conflict = tuple[Location, str]
 
 # What `mta/spool/` keeps in state_dir, below our layer; SQLite adds endings of its own to the first.
 SPOOL_FILE = "spool.sqlite"
-LOCK_FILE = "lock"
+OTHER_FILES = ("lock", "turn", "ballast")
 # The languages of mta/message/notices/.
 SHIPPED_LANGUAGES = ("en", "de")
 
@@ -121,7 +121,7 @@ def _files(settings: Settings) -> Iterator[Conflict]:
     """The log is appended to what it finds, and the spool is no place for it."""
     log, control = PurePosixPath(settings.log.file), PurePosixPath(settings.control.socket)
     for location, path in ((("log", "file"), log), (("control", "socket"), control)):
-        if path.parts and (path.parts[0].startswith(SPOOL_FILE) or path.parts[0] == LOCK_FILE):
+        if path.parts and (path.parts[0].startswith(SPOOL_FILE) or path.parts[0] in OTHER_FILES):
             yield location, f'"{path}" is a file of the queue; choose another name'
     if log == control:
         yield ("log", "file"), f'"{log}" is control.socket already'

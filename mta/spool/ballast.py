@@ -21,12 +21,19 @@ SIZE = 32 << 20
 
 
 class Ballast:
-    """The ballast file in `state_dir`. `held` says whether it is there; the room is ours as long as it is."""
+    """
+    The ballast file in `state_dir`. `held` says whether it is there; the room is ours as long as it is.
+
+    All worker processes look at the one file: what one gives back, none has any more.
+    """
 
     def __init__(self, state_dir: Path, size: int = SIZE) -> None:
         self.size = size
         self._path = state_dir / FILE_NAME
-        self.held = False
+
+    @property
+    def held(self) -> bool:
+        return not self.size or self._path.exists()
 
     def take(self) -> bool:
         """Make the file, where the disk has room for it; whether it is there."""
@@ -40,27 +47,21 @@ class Ballast:
             # Blocks, and not only a length: a file with holes takes no room.
             os.posix_fallocate(descriptor, 0, self.size)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-                # A file system that knows no such thing: no reserve then, and no mail refused for the lack of it.
-                self.size = 0
-                self.held = True
             self._remove()
-            return self.held
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+                return False
+            # A file system that knows no such thing: no reserve then, and no mail refused for the lack of it.
+            self.size = 0
         finally:
             os.close(descriptor)
-        self.held = True
         return True
 
     def give_back(self) -> bool:
         """Remove the file; whether that gave room."""
-        if not self.held or not self.size:
-            return False
-        self.held = False
-        return self._remove()
+        return self.size > 0 and self._remove()
 
     def clear(self) -> None:
         """Remove what the last process left."""
-        self.held = False
         self._remove()
 
     def _remove(self) -> bool:

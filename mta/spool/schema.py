@@ -114,9 +114,18 @@ class Files(Protocol):
 class Ballast(Protocol):
     """What gives room back when the disk is full: `mta.spool.ballast.Ballast`."""
 
-    held: bool
+    @property
+    def held(self) -> bool: ...
 
     def give_back(self) -> bool: ...
+
+
+class Turn(Protocol):
+    """Whose turn it is to write, among the processes that share the file: `mta.spool.turn.WritersTurn`."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *_exception: object) -> None: ...
 
 
 class SpoolConnection(sqlite3.Connection):
@@ -125,7 +134,7 @@ class SpoolConnection(sqlite3.Connection):
 
     `written` are the events of the open transaction, for the log to tell once they are on disk; `syncs` says whether a
     commit has an fsync; `damage` says why nothing may be written any more, "" while all is well. `files` and `ballast`
-    are those of a spool on a disk.
+    are those of a spool on a disk, `turn` is taken for each transaction where several processes write to it.
     """
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
@@ -137,11 +146,12 @@ class SpoolConnection(sqlite3.Connection):
         self.damage = ""
         self.files: Files | None = None
         self.ballast: Ballast | None = None
+        self.turn: Turn | None = None
 
 
-def connect(path: Path, *, read_only: bool = False, immutable: bool = False) -> SpoolConnection:
+def connect(path: Path, *, read_only: bool = False, immutable: bool = False, create: bool = True) -> SpoolConnection:
     """
-    A connection to the spool file, created where it does not exist; `read_only` never creates or changes it.
+    A connection to the spool file, which `create` makes where there is none; `read_only` never creates or changes it.
 
     SQLite makes the files of its log beside it all the same, unless it is told that nobody writes: `immutable`.
 
@@ -149,7 +159,8 @@ def connect(path: Path, *, read_only: bool = False, immutable: bool = False) -> 
     the file.
     """
     try:
-        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}{'&immutable=1' if immutable else ''}"
+        mode = "ro" if read_only else "rwc" if create else "rw"
+        uri = f"{path.absolute().as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
         database = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0, factory=SpoolConnection
         )

@@ -73,9 +73,10 @@ class Files:
     SQLite keeps them all open for as long as the connection lives; to look at both costs 2 µs a commit.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, identity: tuple[int, int] | None = None) -> None:
+        """`identity` is the device and inode that the spool file must have: those that the first process met."""
         self._paths = (str(path), f"{path}-wal")
-        self._opened: dict[str, tuple[int, int]] = {}
+        self._opened: dict[str, tuple[int, int]] = {str(path): identity} if identity else {}
 
     def missing(self) -> str:
         """Which file is not what it was, "" for none."""

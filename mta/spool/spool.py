@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -31,6 +33,7 @@ from mta.spool.errors import SpoolError
 from mta.spool.schema import SpoolConnection
 from mta.spool.soundness import Files
 from mta.spool.storing import RetryIn
+from mta.spool.turn import WritersTurn
 
 T = TypeVar("T")
 
@@ -41,6 +44,22 @@ PRUNED_AT_ONCE = 5000
 # Pages of 4 KiB that stay in the file though they are free, and those given back in one transaction.
 SPARE_PAGES = 4000
 SHRUNK_AT_ONCE = 2500
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """
+    Who writes to a spool that several processes share.
+
+    `worker` is its number; `identity` that of the file which the first of them opened, None for the first: it finds
+    all others dead.
+    """
+
+    worker: int
+    identity: tuple[int, int] | None = None
+
+
+ALONE = Membership(0)
 
 
 class Runs(Protocol):
@@ -163,6 +182,18 @@ class Spool:
             )
         return forgotten
 
+    def take_over(self, worker: int, now: float, retry_in: RetryIn | None) -> Deferred[None]:
+        """Give back what another worker, which is dead, had claimed; what it had marked is in doubt."""
+        return self._writing.submit(lambda database: storing.take_over(database, now, retry_in, worker))
+
+    def stop_writing(self, reason: str) -> Deferred[None]:
+        """Write nothing more: another worker has found that the file is damaged or gone."""
+
+        def work(database: SpoolConnection) -> None:
+            database.damage = database.damage or reason
+
+        return self._writing.submit(work)
+
     def close(self) -> Deferred[None]:
         def work(database: SpoolConnection) -> None:
             storing.give_back(database, self._worker)
@@ -186,15 +217,21 @@ def _begin(
     journal: Journal,
     retry_in: RetryIn | None,
     longest_wait: float = math.inf,
-) -> tuple[int, int]:
-    """Prepare the tables, become a worker and take over what dead ones left; its number, and the largest id there."""
+    member: Membership = ALONE,
+) -> int:
+    """
+    Prepare the tables, become a worker and take over what dead ones left; the largest id there.
+
+    The first finds all others dead: whoever holds the lock on the state directory knows it. The others only know that
+    nobody else has their number.
+    """
+    is_first = member.identity is None
     schema.prepare(database, name)
     try:
         database.execute("BEGIN IMMEDIATE")
-        row = database.execute("INSERT INTO workers (pid, beat) VALUES (?, ?) RETURNING id", (pid, now)).fetchone()
-        storing.take_over(database, row[0], now, retry_in)
-        storing.sweep_staged(database)
-        if longest_wait < math.inf:
+        storing.take_over(database, now, retry_in, None if is_first else member.worker)
+        storing.join(database, member.worker, pid, now)
+        if is_first and longest_wait < math.inf:
             storing.pull_in(database, now + longest_wait)
         database.execute("COMMIT")
         ids = database.execute("SELECT max(id) FROM messages UNION ALL SELECT max(message) FROM events").fetchall()
@@ -206,7 +243,7 @@ def _begin(
     written, database.written = database.written, []
     for event in written:
         journal(event)
-    return int(row[0]), max(found or 0 for (found,) in ids)
+    return max(found or 0 for (found,) in ids)
 
 
 def open_spool(
@@ -219,9 +256,12 @@ def open_spool(
     retry_in: RetryIn | None = _at_once,
     ballast: Ballast | None = None,
     longest_wait: float = math.inf,
+    member: Membership | None = None,
 ) -> Spool:
     """
     The spool in `state_dir`, created where there is none; the caller holds the lock on the directory.
+
+    `member` is who we are among several processes, None: there is no other.
 
     `journal` gets each event, once it is on disk. `retry_in` says when what is found in doubt is tried again, None that
     it waits for an operator.
@@ -232,12 +272,20 @@ def open_spool(
     Raises `SpoolError`, in one line that names the file.
     """
     path = state_dir / schema.FILE_NAME
-    database = schema.connect(path)
-    worker, largest_id = _begin(database, str(path), pid, now, journal, retry_in, longest_wait)
-    database.files, database.ballast = Files(path), ballast
+    who = member or ALONE
+    database = schema.connect(path, create=who.identity is None)
+    if who.identity is not None:
+        # Not the tables of an empty file either: one that has come in the place of ours is for nobody to use.
+        schema.check(database, str(path))
+        gone = Files(path, who.identity).missing()
+        if gone:
+            raise SpoolError(f"spool: {gone}")
+    with (turn := WritersTurn(state_dir) if member else None) or nullcontext():
+        largest_id = _begin(database, str(path), pid, now, journal, retry_in, longest_wait, who)
+    database.files, database.ballast, database.turn = Files(path, who.identity), ballast, turn
     writing = ThreadedCommit(database, reactor.callFromThread, journal, "spool writer")
     reading = ThreadedCommit(schema.connect(path, read_only=True), reactor.callFromThread, journal, "spool reader")
-    return Spool(writing, reading, worker, largest_id, lambda: database.damage)
+    return Spool(writing, reading, who.worker, largest_id, lambda: database.damage)
 
 
 def memory_spool(
@@ -266,5 +314,5 @@ def spool_on(
 
     The other arguments are those of `open_spool`.
     """
-    worker, largest_id = _begin(database, "memory", 0, now, journal, retry_in)
-    return Spool(running, running, worker, largest_id)
+    largest_id = _begin(database, "memory", 0, now, journal, retry_in)
+    return Spool(running, running, ALONE.worker, largest_id)

@@ -14,6 +14,7 @@ from mta.address import Address, parse_address
 from mta.entry import Entry, NewMessage, QueuedRecipient, Report, State
 from mta.envelope import Body, Envelope, Origin, Ret
 from mta.events import Event, Kind
+from mta.ids import worker_of
 from mta.outcome import DOUBT, Phase
 from mta.spool.details import alias_in, decoded, encoded, message_details, notify_in, recipient_details, storable
 from mta.spool.errors import SpoolError
@@ -117,10 +118,12 @@ def drop_chunks(database: SpoolConnection, message: int) -> None:
     database.execute("DELETE FROM chunks WHERE message = ?", (message,))
 
 
-def sweep_staged(database: SpoolConnection) -> None:
-    """Drop what was arriving when the last process died: nobody was told that we have it."""
-    database.execute("DELETE FROM chunks WHERE message IN (SELECT message FROM staged)")
-    database.execute("DELETE FROM staged")
+def sweep_staged(database: SpoolConnection, worker: int | None = None) -> None:
+    """Drop what was arriving when `worker`, or whoever there was, died: nobody was told that we have it."""
+    staged = [message for (message,) in database.execute("SELECT message FROM staged")]
+    for message in staged:
+        if worker is None or worker_of(message) == worker:
+            drop_chunks(database, message)
 
 
 def insert_whole(database: SpoolConnection, new: NewMessage) -> None:
@@ -296,17 +299,23 @@ def count_crash(database: SpoolConnection, message: int, reason: str, now: float
     return settle(database, message)
 
 
-def take_over(database: SpoolConnection, worker: int, now: float, retry_in: RetryIn | None) -> None:
+def take_over(database: SpoolConnection, now: float, retry_in: RetryIn | None, worker: int | None = None) -> None:
     """
-    Give back every claim, and forget every other worker: they are dead, the lock on the state directory says so.
+    Give back what `worker` has claimed and forget it: it is dead, or just about to start. None: all workers are.
 
-    `worker` is new and has claimed nothing. Its number may have been another's, so a claim of that number is one more.
     What is marked is in doubt from here on.
     """
-    for message in _doubt_marked(database, now, retry_in):
+    claimed = "claim IS NOT NULL" if worker is None else f"claim = {worker:d}"
+    for message in _doubt_marked(database, now, retry_in, claimed):
         settle(database, message)
-    database.execute("UPDATE messages SET claim = NULL WHERE claim IS NOT NULL")
-    database.execute("DELETE FROM workers WHERE id <> ?", (worker,))
+    database.execute(f"UPDATE messages SET claim = NULL WHERE {claimed}")
+    database.execute("DELETE FROM workers WHERE id = coalesce(?, id)", (worker,))
+    sweep_staged(database, worker)
+
+
+def join(database: SpoolConnection, worker: int, pid: int, now: float) -> None:
+    """Become worker number `worker`, which has claimed nothing."""
+    database.execute("INSERT OR REPLACE INTO workers (id, pid, beat) VALUES (?, ?, ?)", (worker, pid, now))
 
 
 def give_back(database: SpoolConnection, worker: int) -> None:
@@ -318,11 +327,11 @@ def give_back(database: SpoolConnection, worker: int) -> None:
     )
 
 
-def _doubt_marked(database: SpoolConnection, now: float, retry_in: RetryIn | None) -> list[int]:
-    """Put in doubt what is marked in claimed messages; which messages these are."""
+def _doubt_marked(database: SpoolConnection, now: float, retry_in: RetryIn | None, claimed: str) -> list[int]:
+    """Put in doubt what is marked in messages that are `claimed`; which messages these are."""
     rows = database.execute(
         "SELECT r.message, r.address, r.marked, r.attempts, r.state FROM messages m JOIN recipients r"
-        " ON r.message = m.id WHERE m.claim IS NOT NULL AND r.marked IS NOT NULL ORDER BY r.message, r.address"
+        f" ON r.message = m.id WHERE m.{claimed} AND r.marked IS NOT NULL ORDER BY r.message, r.address"
     ).fetchall()
     for message, address, host, attempts, state in rows:
         reason = f"we ended while {host} had all of it and had not answered{DOUBT}"

@@ -11,10 +11,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.config.checking import problems
-from mta.config.consistency import LOCK_FILE, SHIPPED_LANGUAGES, SPOOL_FILE
+from mta.config.consistency import OTHER_FILES, SHIPPED_LANGUAGES, SPOOL_FILE
 from mta.config.loading import parse
 from mta.config.schema import Config
-from mta.spool import place, schema
+from mta.spool import ballast, place, schema, turn
 from tests.config.test_loading import HEAD
 
 
@@ -61,7 +61,7 @@ class CheckingTests(SynchronousTestCase):
     def test_files_of_the_queue(self) -> None:
         """The names that no other file may have are those that the spool uses."""
         place.lock(self.root).close()
-        self.assertEqual([LOCK_FILE], os.listdir(self.root))
+        self.assertEqual({ballast.FILE_NAME, turn.FILE_NAME, *os.listdir(self.root)}, set(OTHER_FILES))
         self.assertEqual(SPOOL_FILE, schema.FILE_NAME)
 
     def test_a_long_socket_path(self) -> None:
