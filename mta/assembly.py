@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -31,7 +31,9 @@ from mta.ids import QueueIds
 from mta.interfaces import IDeliveryAgent, IResolver, ISpool
 from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
+from mta.policy.counts import SITES, Counts, LocalCounts
 from mta.policy.directory import Directory, Unknown
+from mta.policy.kept_places import KeptPlaces
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
 from mta.queue.bounces import Bouncer
@@ -50,6 +52,9 @@ class Surroundings:
     What the MTA does not make itself: time and network (`reactor`), the spool, names, chance, threads, the log.
 
     `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail.
+
+    Of `workers` processes this is one: they share `counts`, and `others` tells them that more is due than there is room
+    for here.
     """
 
     reactor: Any  # IReactorTime, IReactorTCP: the real one or the simulator's
@@ -60,6 +65,9 @@ class Surroundings:
     run_in_thread: Callable[..., Deferred[Any]]
     room: Callable[[], bool]
     note: Callable[[str, Mapping[str, str]], None]
+    counts: Counts = field(default_factory=LocalCounts)
+    workers: int = 1
+    others: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +96,13 @@ def doubt_retry(config: Config, rng: random.Random) -> Callable[[int], float] | 
 def assemble(config: Config, around: Surroundings) -> Assembly:
     """The whole MTA of a configuration. Raises `mta.message.templates.TemplateError` for an operator's bad text."""
     directory = config.directory()
-    agent = _agent(config, around, directory)
+    places = KeptPlaces(around.counts.places(SITES), around.reactor.callLater)
+    agent = _agent(config, around, directory, places)
     # One count: what a server promises is what the queue will send.
-    report_rate = ReportRate(config.bounce.rate_per_sender)
+    report_rate = ReportRate(-(-config.bounce.rate_per_sender // around.workers))
     router = Router(config.rules(), config.local.domains, config.local.maildir, config.hostname)
     destinations = Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,))
-    queue = _queue(config, around, agent, router, destinations, report_rate)
+    queue = _queue(config, around, agent, router, destinations, report_rate, places)
 
     def locate(recipient: Address) -> Located | Deferred[Located]:
         return destinations.locate(router.route(recipient).next_hop, recipient.domain)
@@ -102,7 +111,7 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
     return Assembly(queue, agent, tuple(servers))
 
 
-def _agent(config: Config, around: Surroundings, directory: Directory) -> IDeliveryAgent:
+def _agent(config: Config, around: Surroundings, directory: Directory, places: KeptPlaces) -> IDeliveryAgent:
     client = config.client
     remote = RemoteAgent(
         reactor=around.reactor,
@@ -117,6 +126,7 @@ def _agent(config: Config, around: Surroundings, directory: Directory) -> IDeliv
         bdat=client.bdat,
         eight_bit=client.eight_bit,
         ip_preference=client.ip_preference,
+        places=places,
     )
     maildir = MaildirAgent(
         base=config.state_dir,
@@ -144,6 +154,7 @@ def _queue(
     router: Router,
     destinations: Destinations,
     report_rate: ReportRate,
+    places: KeptPlaces,
 ) -> QueueManager:
     queue = config.queue
     return QueueManager(
@@ -160,9 +171,9 @@ def _queue(
             dead_maximum=queue.dead_maximum,
         ),
         limits=QueueLimits(
-            active_messages=queue.active_messages,
-            active_recipients=queue.active_recipients,
-            deliveries=queue.deliveries,
+            active_messages=-(-queue.active_messages // around.workers),
+            active_recipients=-(-queue.active_recipients // around.workers),
+            deliveries=-(-queue.deliveries // around.workers),
             recipients_per_transaction=config.client.recipients_per_transaction,
             message_cache=queue.message_cache,
         ),
@@ -178,6 +189,8 @@ def _queue(
         clock=around.reactor,
         rng=around.rng,
         hold_doubt=config.client.in_doubt == "hold",
+        places=places,
+        others=around.others,
     )
 
 
@@ -192,7 +205,7 @@ def _servers(
     words = dict(config.limits)
     del words["free_space_percent"]  # `room` knows it
     limits = ServerLimits(**words)
-    connections = Connections(limits, config.hostname)  # one count over all listeners
+    connections = Connections(limits, config.hostname, around.counts)  # one count over all listeners
     policy = RelayPolicy(
         directory,
         networks=config.relay.networks,

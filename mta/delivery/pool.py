@@ -7,6 +7,8 @@ Never: opens a connection, counts those in use.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -19,10 +21,18 @@ class ConnectionPool:
     The idle connections of all sites.
 
     A connection serves `messages_per_connection` messages or lives for `lifetime`, whichever ends first, and is idle
-    for `idle` at most. Those that leave send QUIT and are waited for by `stop` alone.
+    for `idle` at most. Those that leave send QUIT and are waited for by `stop` alone. `closed` is called with the site
+    of each that is no more.
     """
 
-    def __init__(self, clock: IReactorTime, timeouts: ClientTimeouts, limits: ClientLimits) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        timeouts: ClientTimeouts,
+        limits: ClientLimits,
+        closed: Callable[[str], None] = lambda _site: None,
+    ) -> None:
+        self._closed = closed
         self._clock = clock
         self._timeouts = timeouts
         self._limits = limits
@@ -61,7 +71,18 @@ class ConnectionPool:
         """The connection is lost."""
         self._remove(connection)
         self._leaving.discard(connection)
+        self._closed(connection.site)
         self._tell_if_gone()
+
+    def left_open(self, site: str) -> int:
+        """How many connections to a site are idle or about to close."""
+        return len(self._sites.get(site, ())) + sum(connection.site == site for connection in self._leaving)
+
+    def release(self, site: str) -> None:
+        """Dismiss the idle connections to a site: another worker wants to talk to it."""
+        for connection in tuple(self._sites.get(site, ())):
+            self._remove(connection)
+            self._dismiss(connection)
 
     def stop(self) -> Deferred[None]:
         """Dismiss all that are idle, from now on at once; fires when those that are idle now have gone."""

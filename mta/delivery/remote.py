@@ -28,6 +28,7 @@ from mta.destination import Transport
 from mta.entry import Delivery
 from mta.interfaces import IDeliveryAgent, IResolver
 from mta.outcome import Deferral, Outcome, Phase, Scope
+from mta.policy.kept_places import KeptPlaces
 from mta.smtp.client_events import TransactionDone
 from mta.smtp.transaction import Transaction
 
@@ -41,6 +42,7 @@ class RemoteAgent:
 
     `hello` is our name for EHLO; `health` tells which addresses come last; `source_address` and `base` as in
     `Connector`, `bdat` as in `ClientSession`, `eight_bit` as in `fitted`, `ip_preference` as in `addresses_of`.
+    `places` are those of the sites, which idle connections keep.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class RemoteAgent:
         bdat: bool = False,
         eight_bit: EightBit = "send",
         ip_preference: Preference = "any",
+        places: KeptPlaces | None = None,
     ) -> None:
         self._reactor = reactor
         self._resolver = resolver
@@ -65,7 +68,9 @@ class RemoteAgent:
         self._rng = rng
         self._eight_bit = eight_bit
         self._ip_preference = ip_preference
-        self._pool = ConnectionPool(reactor, timeouts, limits)
+        self._pool = ConnectionPool(reactor, timeouts, limits, places.settle if places else lambda _site: None)
+        if places is not None:
+            places.kept_by(self._pool)
         self._connector = Connector(
             reactor=reactor,
             timeouts=timeouts,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mta.policy.clients import client_key
-from mta.policy.rates import Rates
+from mta.policy.counts import CLIENTS, CONNECTING, MESSAGES, RECIPIENTS, TOTAL, TURNING, Counts, LocalCounts
 from mta.policy.verdict import Verdict
 from mta.smtp import message_replies, replies
 from mta.smtp.server_reply import ServerReply
@@ -60,21 +60,27 @@ class ServerLimits:
 
 class Connections:
     """
-    Who is connected and what they send, over all listeners.
+    Who is connected and what they send, over all listeners, and over all workers where they share `counts`.
 
     Trusted clients are exempt from the limits for one client, not from the total (as Postfix exempts mynetworks). What
     is refused does not count: a client that retries all the time is slowed down, not locked out.
     """
 
-    def __init__(self, limits: ServerLimits, hostname: str) -> None:
+    def __init__(self, limits: ServerLimits, hostname: str, counts: Counts | None = None) -> None:
+        counts = counts or LocalCounts()
         self._limits = limits
         self._hostname = hostname
-        self._open: dict[str, int] = {}
-        self._connecting = Rates(limits.connection_rate)
-        self._messages = Rates(limits.message_rate)
-        self._recipients = Rates(limits.recipient_rate)
-        self._turns = Rates(TURNS)
-        self.total = 0
+        self._all = counts.places(TOTAL)
+        self._open = counts.places(CLIENTS)
+        self._connecting = counts.rates(CONNECTING, limits.connection_rate)
+        self._messages = counts.rates(MESSAGES, limits.message_rate)
+        self._recipients = counts.rates(RECIPIENTS, limits.recipient_rate)
+        self._turns = counts.rates(TURNING, TURNS)
+
+    @property
+    def total(self) -> int:
+        """How many connections are open."""
+        return self._all.taken("")
 
     @property
     def stressed(self) -> bool:
@@ -84,16 +90,16 @@ class Connections:
     def admit(self, ip: str, trusted: bool, now: float) -> Verdict:
         """Whether one more connection is welcome at `now` (seconds); if so it counts until `leave`."""
         limits = self._limits
-        if self.total >= limits.connections:
+        if not self._all.take("", limits.connections):
             return self._refused(replies.TOO_MANY_CONNECTIONS, "limits.connections")
         key = client_key(ip)
-        if not trusted:
-            if self._open.get(key, 0) >= limits.connections_per_client:
-                return self._refused(replies.TOO_MANY_FROM_CLIENT, "limits.connections_per_client")
-            if not self._connecting.take(key, 1, now):
-                return self._refused(replies.TOO_FAST, "limits.connection_rate")
-        self.total += 1
-        self._open[key] = self._open.get(key, 0) + 1
+        # A trusted client has its places counted, for the day that it is trusted no more, and any number of them.
+        if not self._open.take(key, limits.connections if trusted else limits.connections_per_client):
+            self._all.leave("")
+            return self._refused(replies.TOO_MANY_FROM_CLIENT, "limits.connections_per_client")
+        if not trusted and not self._connecting.take(key, 1, now):
+            self.leave(ip)
+            return self._refused(replies.TOO_FAST, "limits.connection_rate")
         return _ADMITTED
 
     def message(self, ip: str, trusted: bool, now: float) -> Verdict:
@@ -114,11 +120,8 @@ class Connections:
 
     def leave(self, ip: str) -> None:
         """A connection that was admitted has ended."""
-        key = client_key(ip)
-        self.total -= 1
-        self._open[key] -= 1
-        if not self._open[key]:
-            del self._open[key]
+        self._all.leave("")
+        self._open.leave(client_key(ip))
 
     def _refused(self, reply: ServerReply, limit: str) -> Verdict:
         return Verdict(reply.fill(hostname=self._hostname), limit)

@@ -41,7 +41,7 @@ class Rates:
     """Who did how much of one thing; `limit` a minute for each client, 0 for any number."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._clients: OrderedDict[str, _Rate] = OrderedDict()
 
     def __len__(self) -> int:
@@ -50,11 +50,11 @@ class Rates:
 
     def take(self, client: str, count: int, now: float) -> bool:
         """Count `count` more of a client at `now` (seconds) where they are within the limit; whether they are."""
-        if not self._limit:
+        if not self.limit:
             return True
         rate = self._rate(client, now)
         # A client at rest has room for one more as soon as the estimate has fallen below the limit.
-        if rate.in_last_minute(now) + count - 1 >= self._limit:
+        if rate.in_last_minute(now) + count - 1 >= self.limit:
             return False
         rate.count += count
         return True

@@ -8,6 +8,7 @@ Never: waits, records, sends; every function here depends on its arguments alone
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mta.address import Address
@@ -16,7 +17,7 @@ from mta.entry import Entry, QueuedRecipient, Result, State
 from mta.envelope import Notify
 from mta.events import Event, Kind
 from mta.message.dsn_status import Action
-from mta.outcome import Deferral, Delivered, Failure, Handover, Outcome, Phase, Scope
+from mta.outcome import Deferral, Delivered, Failure, Handover, Outcome, Phase, Scope, judge_exception
 from mta.queue.turns import Ending
 from mta.queue.window import News
 
@@ -182,3 +183,17 @@ def _words(attempt: int, outcome: Failure | Deferral) -> dict[str, Value]:
         "reply": outcome.reply.raw if outcome.reply else None,
         "code": outcome.enhanced,
     }
+
+
+_NO_OUTCOME = judge_exception(LookupError("the delivery agent gave no outcome"), Phase.QUEUE)
+
+
+def by_recipient(
+    outcomes: Mapping[Address, Outcome], recipients: list[QueuedRecipient]
+) -> list[tuple[QueuedRecipient, Outcome]]:
+    """Each recipient with its outcome. Raises where the agent gave something else than outcomes."""
+    found = [(recipient, outcomes.get(recipient.address, _NO_OUTCOME)) for recipient in recipients]
+    for _recipient, outcome in found:
+        if not isinstance(outcome, Outcome):
+            raise TypeError(f"the delivery agent gave {outcome!r} as an outcome")
+    return found

@@ -9,7 +9,7 @@ Fails: never for one message; what raises is deferred and, at the third time, qu
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -29,7 +29,7 @@ from mta.queue.planning import Plan, Planner, Routes
 from mta.queue.recording import SPOOL_RETRY, Recorder
 from mta.queue.schedule import Schedule
 from mta.queue.sites import SiteLimits
-from mta.queue.turns import Ending, SiteQueue, Turns
+from mta.queue.turns import Ending, Places, SiteQueue, Turns
 from mta.queue.window import Active, Job
 
 # Messages claimed in one transaction: the writer serves new mail in between.
@@ -59,7 +59,11 @@ class QueueLimits:
 
 @implementer(IQueue)
 class QueueManager:
-    """See the module. `start` after the spool is open, `stop` before it closes."""
+    """
+    See the module. `start` after the spool is open, `stop` before it closes.
+
+    `places` are those of the sites over all workers; `others` is called where more is due than there is room for here.
+    """
 
     _log = Logger()
 
@@ -78,7 +82,10 @@ class QueueManager:
         clock: IReactorTime,
         rng: random.Random,
         hold_doubt: bool = False,
+        places: Places | None = None,
+        others: Callable[[], None] = lambda: None,
     ) -> None:
+        self._others = others
         self._spool = spool
         self._agent = agent
         self._schedule = schedule
@@ -87,7 +94,9 @@ class QueueManager:
         self._clock = clock
         self._rng = rng
         self._planner = Planner(router, destinations, limits.recipients_per_transaction)
-        self._turns = Turns(site_limits, limits.deliveries, clock.seconds, self._start, self._set_aside)
+        self._turns = Turns(
+            site_limits, limits.deliveries, clock.seconds, self._start, self._set_aside, places, clock.callLater
+        )
         self._recorder = Recorder(
             spool=spool,
             bouncer=bouncer,
@@ -105,6 +114,7 @@ class QueueManager:
         self._more_waits = False  # the spool has more that is due than the window had room for
         self._timer: IDelayedCall | None = None
         self._stopped: Deferred[None] | None = None
+        self._heir: QueueManager | None = None
 
     @property
     def active(self) -> int:
@@ -122,6 +132,8 @@ class QueueManager:
         return self._ids.next(self._clock.seconds())
 
     def wants_claim(self) -> bool:
+        if self._heir is not None:
+            return self._heir.wants_claim()
         return (
             self._stopped is None
             and len(self._actives) < self._limits.active_messages * NEW_MAIL_SHARE
@@ -129,9 +141,13 @@ class QueueManager:
         )
 
     def accepted(self, entry: Entry, claimed: bool) -> None:
+        if self._heir is not None:  # of a session that was in the middle of a message
+            self._heir.accepted(entry, claimed)
+            return
         if not claimed:
-            self._more_waits = True
-            self._refill()
+            self.look()
+            if not self.wants_claim():
+                self._others()
             return
         if entry.content is not None:
             if self._cached + entry.size > self._limits.message_cache:
@@ -150,6 +166,11 @@ class QueueManager:
         self._turns.forgive()
         self._fetch()
 
+    def look(self) -> None:
+        """Others have left something in the spool that is due: take it where there is room."""
+        self._more_waits = True
+        self._refill()
+
     # The window over the spool
 
     def start(self) -> None:
@@ -166,14 +187,34 @@ class QueueManager:
             self._look_whether_quiet()
         return self._stopped
 
+    def hand_over(self, heir: QueueManager) -> Deferred[None]:
+        """
+        Begin nothing more, and give what waits back to the spool, for `heir` to take; fires when nothing is left here.
+
+        Attempts under way go on for as long as they take. What sessions still hand in here is for `heir`, too.
+        """
+        self._heir = heir
+        stopped = self.stop()
+        for job in self._turns.clear():
+            self._give_back(job)
+        return stopped
+
+    def _give_back(self, job: Job) -> None:
+        self._recorder.postpone(job.active, job.recipients, self._clock.seconds(), None)
+
     def _look_whether_quiet(self) -> None:
         stopped = self._stopped
         if stopped is None or stopped.called or self._turns.running or self._recorder.under_way:
+            return
+        if self._heir is not None and self._actives:
             return
         stopped.callback(None)
 
     def _wake_at(self, due: float) -> None:
         """Look into the spool at `due`, or before."""
+        if self._heir is not None:
+            self._heir._wake_at(due)
+            return
         if self._stopped is not None:
             return
         now = self._clock.seconds()
@@ -201,7 +242,10 @@ class QueueManager:
             self._limits.active_messages - len(self._actives),
             self._limits.active_recipients - self._recipients,
         )
-        if room <= 0 or self._fetching or self._stopped is not None:
+        if self._fetching or self._stopped is not None:
+            return
+        if room <= 0:
+            self._others()
             return
         self._fetching = True
         self._more_waits = False
@@ -216,6 +260,8 @@ class QueueManager:
         if len(entries) >= room or self._more_waits:
             self._more_waits = True
             self._refill()
+            if not self._fetching:  # the rest waits for room here, and there may be room elsewhere
+                self._others()
             return None
         return self._spool.next_due().addCallback(self._next_due_known)
 
@@ -261,6 +307,9 @@ class QueueManager:
             self._queue(job)
 
     def _queue(self, job: Job) -> None:
+        if self._heir is not None:
+            self._give_back(job)
+            return
         site = self._turns.site(job.destination.site)
         crowded = len(self._actives) >= self._limits.active_messages * NEW_MAIL_SHARE
         if crowded and len(site.waiting) >= self._limits.active_messages * SITE_SHARE:
@@ -312,7 +361,7 @@ class QueueManager:
             destination=job.destination,
             mark=lambda addresses, host: self._mark(job, addresses, host),
         )
-        attempt = maybeDeferred(self._agent.deliver, delivery).addCallback(_by_recipient, job.recipients)
+        attempt = maybeDeferred(self._agent.deliver, delivery).addCallback(concluding.by_recipient, job.recipients)
         attempt.addCallbacks(self._attempt_ended, self._attempt_crashed, callbackArgs=(job,), errbackArgs=(job,))
         attempt.addErrback(lambda fault: self._log.failure("the end of an attempt", failure=fault))
 
@@ -340,17 +389,3 @@ class QueueManager:
         self._recorder.conclude(job.active, outcomes)
         self._turns.ended(job, Ending.OUR_FAULT)
         self._look_whether_quiet()
-
-
-_NO_OUTCOME = judge_exception(LookupError("the delivery agent gave no outcome"), Phase.QUEUE)
-
-
-def _by_recipient(
-    outcomes: Mapping[Address, Outcome], recipients: list[QueuedRecipient]
-) -> list[tuple[QueuedRecipient, Outcome]]:
-    """Each recipient with its outcome. Raises where the agent gave something else than outcomes."""
-    found = [(recipient, outcomes.get(recipient.address, _NO_OUTCOME)) for recipient in recipients]
-    for _recipient, outcome in found:
-        if not isinstance(outcome, Outcome):
-            raise TypeError(f"the delivery agent gave {outcome!r} as an outcome")
-    return found

@@ -106,20 +106,26 @@ class Recorder:
             events.append(event)
         self.job_done(active, results, events)
 
-    def postpone(self, active: Active, recipients: Iterable[QueuedRecipient], due: float, reason: str) -> None:
-        """One job of a message did not get its turn: back to the spool with it until `due`."""
+    def postpone(self, active: Active, recipients: Iterable[QueuedRecipient], due: float, reason: str | None) -> None:
+        """
+        One job of a message did not get its turn: back to the spool with it until `due`.
+
+        Without a `reason` nothing is told of it, and the last reply stays what it was.
+        """
         moment = self._moment(active)
         results: list[Result] = []
         events: list[Event] = []
         for recipient in recipients:
-            if concluding.is_late(recipient, moment):
+            if reason is not None and concluding.is_late(recipient, moment):
                 outcome = Deferral(reason, Phase.QUEUE)
                 active.bad_news.append(News(recipient, Action.DELAYED, outcome, due, counts=False))
                 continue
-            result, event = concluding.postponed(moment, recipient, due, reason)
+            result, event = concluding.postponed(
+                moment, recipient, due, recipient.last_reply if reason is None else reason
+            )
             results.append(result)
             # Told once: a site that is dead for days would add an event for each message that waits for it, every hour.
-            if recipient.last_reply != reason:
+            if reason is not None and recipient.last_reply != reason:
                 events.append(event)
         self.job_done(active, results, events)
 

@@ -12,13 +12,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from typing import Protocol
 
 from mta.outcome import Deferral
+from mta.policy.counts import LocalPlaces
 from mta.queue.sites import SiteLimits, SiteWindow
 from mta.queue.window import Job
 
 # Sites remembered, unless more have something to do; a forgotten one begins with the initial window again.
 MAX_SITES = 10_000
+# Seconds until a site is looked at again whose places other workers have: what a freed place is idle for at most.
+LOOK_AGAIN = 0.05
+
+
+class Places(Protocol):
+    """`mta.policy.kept_places.KeptPlaces`."""
+
+    def take(self, site: str, limit: int, /) -> bool: ...
+
+    def leave(self, site: str, /) -> None: ...
+
+    def wait(self, site: str, /) -> None: ...
 
 
 class Ending(Enum):
@@ -33,16 +47,18 @@ class SiteQueue:
     """
     One site: its window and the jobs that wait for it.
 
-    `in_ring`: it has its place in the ring. `silence` is what the last attempt without an answer met, `silent_at` when.
+    `in_ring`: it has its place in the ring. `crowded_out`: other workers had all its places at the last look. `silence`
+    is what the last attempt without an answer met, `silent_at` when.
     """
 
-    __slots__ = ("in_ring", "name", "seconds", "silence", "silent_at", "waiting", "window")
+    __slots__ = ("crowded_out", "in_ring", "name", "seconds", "silence", "silent_at", "waiting", "window")
 
     def __init__(self, name: str, limits: SiteLimits) -> None:
         self.name = name
         self.window = SiteWindow(limits)
         self.waiting: deque[Job] = deque()
         self.in_ring = False
+        self.crowded_out = False
         self.silence: Deferral | None = None
         self.silent_at = 0.0
         self.seconds = 1.0  # a mean attempt takes, by exponential average
@@ -53,7 +69,12 @@ class SiteQueue:
 
 
 class Turns:
-    """`at_once` attempts run at most over all sites; `now` gives seconds since 1970."""
+    """
+    `at_once` attempts run at most over all sites; `now` gives seconds since 1970.
+
+    `places` are those of the sites, over all workers: one more attempt starts only while all together have fewer under
+    way than our own window of the site allows. `call_later` is a clock's; without other workers it is never needed.
+    """
 
     def __init__(
         self,
@@ -62,7 +83,12 @@ class Turns:
         now: Callable[[], float],
         start: Callable[[Job], None],
         set_aside: Callable[[SiteQueue, list[Job]], None],
+        places: Places | None = None,
+        call_later: Callable[[float, Callable[[], None]], object] = lambda _seconds, _call: None,
     ) -> None:
+        self._places = places or LocalPlaces()
+        self._call_later = call_later
+        self._crowded_out: list[SiteQueue] = []
         self._limits = limits
         self._at_once = at_once
         self._now = now
@@ -91,13 +117,15 @@ class Turns:
             self._set_aside(site, [job])
             return
         site.waiting.append(job)
-        self._enter_ring(site)
+        if not site.crowded_out:
+            self._enter_ring(site)
         self._turn()
 
     def ended(self, job: Job, ending: Ending, silence: Deferral | None = None) -> None:
         """The attempt of `job` is over; `silence` is what it met where the site gave no answer."""
         now = self._now()
         site = self.site(job.destination.site)
+        self._places.leave(site.name)
         self.running -= 1
         site.seconds += 0.1 * (min(now - job.began, 3600.0) - site.seconds)
         if ending is Ending.ANSWERED:
@@ -120,6 +148,13 @@ class Turns:
         """Start nothing more."""
         self._stopped = True
 
+    def clear(self) -> list[Job]:
+        """Take all jobs that wait."""
+        jobs = [job for site in self._sites.values() for job in site.waiting]
+        for site in self._sites.values():
+            site.waiting.clear()
+        return jobs
+
     def _clear_if_dead(self, site: SiteQueue) -> None:
         if site.waiting and site.window.is_dead(self._now()):
             jobs, site.waiting = list(site.waiting), deque()
@@ -141,13 +176,34 @@ class Turns:
                 site.in_ring = False
                 self._clear_if_dead(site)  # after a clock that was set back has come round
                 if site.waiting and site.window.may_start(self._now()):
+                    if not self._places.take(site.name, site.window.concurrency):
+                        self._crowd_out(site)
+                        continue
                     job = site.waiting.popleft()
                     site.window.started()
                     self.running += 1
                     self._start(job)
-                    self._enter_ring(site)
+                    if not site.crowded_out:  # one for one: our own place that is free again is ours to ask for
+                        self._enter_ring(site)
         finally:
             self._turning = False
+
+    def _crowd_out(self, site: SiteQueue) -> None:
+        """Other workers have all places of a site: we wait for one of theirs until the next look."""
+        self._places.wait(site.name)
+        if site.crowded_out:
+            return
+        site.crowded_out = True
+        self._crowded_out.append(site)
+        if len(self._crowded_out) == 1:
+            self._call_later(LOOK_AGAIN, self._look_again)
+
+    def _look_again(self) -> None:
+        crowded_out, self._crowded_out = self._crowded_out, []
+        for site in crowded_out:
+            site.crowded_out = False
+            self._enter_ring(site)
+        self._turn()
 
     def _forget_idle(self) -> None:
         """Forget sites that have nothing to do: those that live first, then the dead, longest due for a probe first."""

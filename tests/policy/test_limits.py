@@ -7,7 +7,9 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.policy import rates
+from mta.policy.counts import LocalPlaces
 from mta.policy.limits import Connections
+from mta.policy.rates import Rates
 from mta.policy.verdict import Verdict
 from tests.policy.limits import limits_for_tests
 
@@ -19,6 +21,11 @@ def connections(**changed: int) -> Connections:
 def codes(counts: Connections, ip: str, now: float = 0.0, trusted: bool = False) -> str:
     reply = counts.admit(ip, trusted, now).reply
     return "ok" if reply is None else f"{reply.code} {reply.enhanced}"
+
+
+def remembered(counted: object) -> int:
+    assert isinstance(counted, (Rates, LocalPlaces))
+    return len(counted)
 
 
 def told(verdict: Verdict) -> str:
@@ -60,7 +67,7 @@ class SendingTests(SynchronousTestCase):
         for _ in range(1000):
             self.assertTrue(counts.message("192.0.2.1", False, 0.0).accepts)
             self.assertTrue(counts.recipients("192.0.2.1", 1000, False, 0.0).accepts)
-        self.assertEqual((0, 0), (len(counts._messages), len(counts._recipients)))
+        self.assertEqual((0, 0), (remembered(counts._messages), remembered(counts._recipients)))
 
     def test_bounded(self) -> None:
         """However many clients send, the memory for them is bounded."""
@@ -70,7 +77,7 @@ class SendingTests(SynchronousTestCase):
                 ip = f"10.0.{number // 250}.{number % 250}"
                 counts.message(ip, False, 0.0)
                 counts.recipients(ip, 1, False, 0.0)
-        self.assertEqual((100, 100), (len(counts._messages), len(counts._recipients)))
+        self.assertEqual((100, 100), (remembered(counts._messages), remembered(counts._recipients)))
 
 
 class ConnectionsTests(SynchronousTestCase):
@@ -131,7 +138,7 @@ class ConnectionsTests(SynchronousTestCase):
                 ip = f"10.0.{number // 250}.{number % 250}"
                 self.assertEqual("ok", codes(counts, ip))
                 counts.leave(ip)
-        self.assertEqual((100, 0, 0), (len(counts._connecting), len(counts._open), counts.total))
+        self.assertEqual((100, 0, 0), (remembered(counts._connecting), remembered(counts._open), counts.total))
 
     def test_busy_clients_are_remembered(self) -> None:
         """Who comes again and again is not forgotten for those who come once."""

@@ -23,7 +23,8 @@ from mta.ids import spell
 from mta.lookup import Answer
 from mta.outcome import Failure, Outcome, Phase
 from mta.policy import relay
-from mta.queue import manager
+from mta.policy.kept_places import KeptPlaces
+from mta.queue import concluding
 from mta.queue.bounces import Bouncer
 from mta.queue.manager import QueueManager
 from mta.queue.recording import Recorder
@@ -246,7 +247,7 @@ def outcome_by_position() -> Patch:
     ) -> list[tuple[QueuedRecipient, Outcome]]:
         return list(zip(recipients, outcomes.values(), strict=False))
 
-    return patch.object(manager, "_by_recipient", by_position)
+    return patch.object(concluding, "by_recipient", by_position)
 
 
 @mutant
@@ -307,9 +308,13 @@ def an_earlier_due_time_is_missed() -> Patch:
 
 
 @mutant
-def limit_of_connections_ignored() -> Patch:
+def limit_of_connections_ignored() -> tuple[Patch, ...]:
     """Any number of attempts for a site may run at once."""
-    return patch.object(SiteWindow, "may_start", lambda self, now: not self.is_dead(now))
+    genuine = KeptPlaces.take
+    return (
+        patch.object(SiteWindow, "may_start", lambda self, now: not self.is_dead(now)),
+        patch.object(KeptPlaces, "take", lambda self, site, _limit: genuine(self, site, 1 << 30)),
+    )
 
 
 @mutant
