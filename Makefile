@@ -10,6 +10,8 @@ ROWS  ?=
 QUICK ?=
 # Of a crash campaign: how often the daemon is killed.
 KILLS  ?= 40
+# Worker processes of the daemon in a crash campaign.
+WORKERS ?= 1
 # Of fuzzing: for each target; inputs at most, 0 for any number; which of them; of the search; where inputs that reach
 # new code are kept, if anywhere.
 SECONDS ?= 60
@@ -56,8 +58,8 @@ docs: $(VENV)/.ready-run ## Render the sample configuration and the generated do
 bench: $(VENV)/.ready-run ## Measure beside Postfix (needs Debian's postfix package): ROWS=relay,latency QUICK=1 for parts.
 	$(BIN)/python -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 
-crash: $(VENV)/.ready-test ## Kill the daemon KILLS=40 times under load: nothing acknowledged may be lost.
-	$(BIN)/python -m tests.campaigns.crash --kills $(KILLS) --seed $(SEED)
+crash: $(VENV)/.ready-test ## Kill the daemon (WORKERS=1) KILLS=40 times under load: nothing acknowledged may be lost.
+	$(BIN)/python -m tests.campaigns.crash --kills $(KILLS) --seed $(SEED) --workers $(WORKERS)
 
 overload: $(VENV)/.ready-test ## Idle, slow, hasty and greedy clients: the figures of docs/limits.md.
 	$(BIN)/python -m bench.overload

@@ -8,6 +8,7 @@ Never: starts anything; twistd does, after it has forked.
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from twisted.application.service import IService
@@ -16,7 +17,11 @@ from twisted.python import usage
 
 from mta import steady
 from mta.config.loading import ConfigError, load
-from mta.service import MtaService, StartError, complain, reserve
+from mta.config.schema import Config
+from mta.daemon.starting import StartError, complain, reserve
+from mta.daemon.supervisor import SupervisorService
+from mta.ids import MAX_WORKER
+from mta.service import MtaService
 
 DEFAULT_CONFIG = "etc/mta.toml"
 
@@ -33,8 +38,9 @@ class Options(usage.Options):
 def makeService(options: Options) -> IService:
     """The service, or `SystemExit` with every reason why not: 78 for the configuration, else as `StartError` says."""
     path = Path(options["config"] or os.environ.get("MTA_CONFIG") or DEFAULT_CONFIG)
+    read = partial(_read, path)
     try:
-        config = load(path, os.environ)
+        config = read()
     except ConfigError as error:
         for problem in error.problems:
             complain(problem)
@@ -48,4 +54,11 @@ def makeService(options: Options) -> IService:
     log_path = config.log_path
     if log_path is None and options.parent is not None and not options.parent["nodaemon"]:
         log_path = config.state_dir / "mail.log"  # a daemon has no standard output
-    return MtaService(config, lock, log_path, reactor)
+    daemon = MtaService if config.workers == 1 else SupervisorService
+    return daemon(config, lock, log_path, read, reactor)
+
+
+def _read(path: Path) -> Config:
+    config = load(path, os.environ)
+    cores = min(len(os.sched_getaffinity(0)), MAX_WORKER)
+    return config if config.workers else config.model_copy(update={"workers": cores})

@@ -36,6 +36,7 @@ LAYERS = {
     "mta.service": 4,
     "mta.steady": 4,
     "mta.tap": 4,
+    "mta.daemon": 4,
     "mta.cli": 4,
     "mta.sim": 4,
 }
@@ -55,8 +56,8 @@ NEVER_TWISTED = (
 # The simulator is the whole MTA, Twisted and all. One command runs it, and imports it when it runs: only in functions.
 SIMULATOR = "mta.sim"
 RUNS_SIMULATOR = "mta.cli.simulate"
-# twistd enters here.
-ENTRY_POINTS = ("mta.tap",)
+# twistd enters here, and a worker process.
+ENTRY_POINTS = ("mta.tap", "mta.daemon.worker")
 
 
 def imported(source: str) -> Iterator[str]:

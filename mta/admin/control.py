@@ -321,6 +321,10 @@ class ControlFactory(ServerFactory):
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
 
+    def serve(self, daemon: Daemon) -> None:
+        """What new connections get to from now on."""
+        self._daemon = daemon
+
     def buildProtocol(self, addr: IAddress | None) -> ControlProtocol:  # noqa: ARG002
         protocol = ControlProtocol(self._daemon)
         protocol.factory = self

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from mta.address import AddressError, parse_address, parse_domain
 from mta.config.units import parse_duration, parse_size
 from mta.destination import NextHop
+from mta.ids import MAX_WORKER
 from mta.policy.directory import folded
 from mta.routing.next_hops import check_template, parse_next_hop
 from mta.routing.patterns import Pattern, parse_pattern
@@ -231,8 +232,8 @@ def _role(text: str) -> str:
 
 
 def _workers(number: int) -> int:
-    if number != 1:
-        raise ValueError("more than one worker is not supported yet; set it to 1")
+    if not 0 <= number <= MAX_WORKER:
+        raise ValueError(f"must be a number from 0 to {MAX_WORKER}; 0 is one for each core")
     return number
 
 

@@ -68,7 +68,10 @@ class Settings(Table):
         sample="var",
     )
     workers: Workers = option(
-        1, "How many processes work; more than 1 is not supported yet.", unit="count", source="what is supported"
+        1,
+        "How many processes handle mail; 0 is one for each core. Two and more have a supervisor, and share all limits.",
+        unit="count",
+        source="one needs no supervisor",
     )
     shutdown_grace: Duration = option(
         "30s", "How long a stop waits for what is under way.", unit="duration", source="below systemd's 90 s"

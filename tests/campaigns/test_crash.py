@@ -12,7 +12,7 @@ from tests.campaigns.crash.ledger import MARK, Arrival, Cause, Ledger, Reply, Se
 
 
 def arrival(began: float, replied: float, reply: Reply = Reply.SENT, digest: str = "d") -> Arrival:
-    return Arrival("m", "a@one.test", digest, began, replied, reply)
+    return Arrival("m", "a@one.test", digest, began, began, replied, reply)
 
 
 class LedgerTests(SynchronousTestCase):
@@ -54,6 +54,12 @@ class LedgerTests(SynchronousTestCase):
             ledger.arrive([first, arrival(10, 12)])
             verdict = ledger.judge([])
             self.assertEqual((Counter({cause: 1}), cause is not Cause.NONE), (verdict.doubled, verdict.good))
+
+    def test_surviving_worker(self) -> None:
+        """A worker that goes on sends what another had in flight, over a connection from before the kill."""
+        self.ledger.kills = [2.5]
+        self.ledger.arrive([arrival(1, 2), Arrival("m", "a@one.test", "d", 1.0, 3.0, 4.0, Reply.SENT)])
+        self.assertEqual(Counter({Cause.KILLED: 1}), self.ledger.judge([]).doubled)
 
     def test_last_arrival_needs_no_cause(self) -> None:
         """A slow site may answer the dead daemon behind the new one: the order of the replies proves nothing."""

@@ -223,8 +223,8 @@ BAD: dict[str, list[str]] = {
 
 WHOLE_FILES: dict[str, list[str]] = {
     "": ["f:1: hostname: is required", "f:1: listener: there is none; without a [[listener]] no mail comes in"],
-    "workers = 4\nhostname = 'x.test'\nlistener = [{name = 'a', endpoint = 'tcp:0', role = 'mx'}]": [
-        "f:1: workers: more than one worker is not supported yet; set it to 1"
+    "workers = 128\nhostname = 'x.test'\nlistener = [{name = 'a', endpoint = 'tcp:0', role = 'mx'}]": [
+        "f:1: workers: must be a number from 0 to 127; 0 is one for each core"
     ],
     "hostname = 'x.test'\n\n\na = \n": ["f:4: invalid value"],
     "hostname = 'x.test": ['f:1: expected "\'" at the end of the file'],

@@ -38,6 +38,7 @@ T = TypeVar("T")
 _CONFIG = """\
 hostname = "mx.test"
 state_dir = "{state}"
+workers = {workers}
 shutdown_grace = "5s"
 
 [[listener]]
@@ -92,6 +93,14 @@ def eventually(look: Callable[[], T], what: str) -> T:
     return found
 
 
+def gone(pid: int) -> bool:
+    """Whether a process runs no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def greeted(port: int) -> bool:
     """Whether an SMTP server answers at the port."""
     try:
@@ -104,12 +113,12 @@ def greeted(port: int) -> bool:
 class Daemon:
     """One daemon of a test; `start` after `kill` is a restart on the same state."""
 
-    def __init__(self, top: Path, more: str = "") -> None:
+    def __init__(self, top: Path, more: str = "", workers: int = 1) -> None:
         self.top = top
         self.port = free_port()
         self.state = top / "state"
         self.config = top / "mta.toml"
-        self.config.write_text(_CONFIG.format(state=self.state, port=self.port) + more)
+        self.config.write_text(_CONFIG.format(state=self.state, port=self.port, workers=workers) + more)
         self.process: subprocess.Popen[str] | None = None
         self.output = top / "output"
 
@@ -145,6 +154,24 @@ class Daemon:
             process.kill()
             process.wait()
             raise AssertionError(f"the daemon did not stop: {self.output.read_text()}") from None
+
+    def workers(self) -> list[int]:
+        """The processes of its workers."""
+        assert self.process is not None
+        try:
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        except FileNotFoundError:
+            return []
+        return [int(pid) for pid in children.split()]
+
+    def status(self) -> dict[str, Any]:
+        """What the status command of the control socket says."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(PATIENCE)
+            control.connect(str(self.state / "control"))
+            control.sendall(b'{"command": "status"}\n')
+            answer: dict[str, Any] = json.loads(control.makefile("rb").readline())
+            return answer
 
     def mta(self, *arguments: str, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run the `mta` command with this configuration."""
@@ -220,9 +247,9 @@ class EndToEndCase(TestCase):
         self.top.chmod(0o755)
         self.addCleanup(shutil.rmtree, self.top, True)
 
-    def daemon(self, more: str = "") -> Daemon:
+    def daemon(self, more: str = "", workers: int = 1) -> Daemon:
         """A running daemon."""
-        daemon = Daemon(self.top, more)
+        daemon = Daemon(self.top, more, workers)
         self.addCleanup(daemon.stop, signal.SIGKILL)
         daemon.start()
         return daemon

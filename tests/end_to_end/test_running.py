@@ -35,14 +35,6 @@ class StopTests(EndToEndCase):
         self.assertIn("Server Shut Down", said)
         self.assertNotIn("Traceback", said)
 
-    def test_sighup(self) -> None:
-        """SIGHUP does not end the daemon; the log says what it takes to read the configuration again."""
-        daemon = self.daemon()
-        assert daemon.process is not None
-        daemon.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "SIGHUP" in daemon.output.read_text(), "a line about the signal")
-        daemon.submit("carol@example.org", "alice@local.test")
-
     def test_reading_a_stopped_daemons_queue(self) -> None:
         """Listing and tracing work without the daemon; changing says that it is needed (EX_UNAVAILABLE)."""
         daemon = self.daemon(route("*@sink.test", free_port()))

@@ -17,9 +17,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the moments, the load, the sites (default 1)")
     parser.add_argument("--clients", type=int, default=6, help="clients at once (default 6)")
     parser.add_argument("--longest-life", type=float, default=3.0, help="seconds it lives at most (default 3)")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes of the daemon (default 1)")
     arguments = parser.parse_args()
-    course = Course(arguments.kills, arguments.seed, arguments.clients, arguments.longest_life)
-    print(f"crash campaign: {course.kills} kills, {course.clients} clients, seed {course.seed}", flush=True)
+    course = Course(
+        arguments.kills, arguments.seed, arguments.clients, arguments.longest_life, workers=arguments.workers
+    )
+    print(
+        f"crash campaign: {course.kills} kills, {course.clients} clients, {course.workers} workers, seed {course.seed}",
+        flush=True,
+    )
     began = time.monotonic()
     verdict = run(course, lambda line: print(line, flush=True))
     print(f"\n{table(verdict)}\ntook {time.monotonic() - began:.0f} s")

@@ -6,6 +6,7 @@ Owns: the order of it, the temporary folder, what is read from the spool and the
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -22,7 +23,7 @@ from mta.spool import reading, schema
 from tests.campaigns.crash.clients import Client
 from tests.campaigns.crash.ledger import Arrival, Ledger, Reply, Side, Verdict, token_and_digest
 from tests.campaigns.crash.site import CALM, Site, Temper
-from tests.end_to_end.daemon import Daemon, eventually, greeted, route
+from tests.end_to_end.daemon import Daemon, eventually, gone, greeted, route
 
 # Two sites of bad temper, one of them far worse, and local mailboxes.
 _RECIPIENTS = (
@@ -42,13 +43,18 @@ connections_per_client = 200
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What is done: `kills` of the daemon, `clients` at once, up to `longest_life` seconds between two kills."""
+    """
+    What is done: `kills` of the daemon, `clients` at once, up to `longest_life` seconds between two kills.
+
+    With several `workers` every other kill is that of one worker, and the daemon goes on.
+    """
 
     kills: int
     seed: int
     clients: int = 6
     longest_life: float = 3.0
     drain: float = 180.0
+    workers: int = 1
 
 
 def run(course: Course, say: Callable[[str], None]) -> Verdict:
@@ -61,20 +67,22 @@ def run(course: Course, say: Callable[[str], None]) -> Verdict:
         for site in sites:
             stack.callback(site.stop)
         routes = (route(f"*@{name}.test", site.port) for name, site in zip(("one", "two"), sites, strict=True))
-        daemon = Daemon(top, _CONFIG + "".join(routes))
+        daemon = Daemon(top, _CONFIG + "".join(routes), course.workers)
         stack.callback(daemon.stop, signal.SIGKILL)
         daemon.start()
         clients = [Client(number, daemon.port, _RECIPIENTS, ledger, course.seed) for number in range(course.clients)]
         for client in clients:
             client.start()
         for number in range(1, course.kills + 1):
-            moment = _kill(daemon, rng, course, ledger)
+            with_all = course.workers == 1 or rng.random() < 0.5
+            moment = _kill(daemon, rng, course, ledger) if with_all else _kill_worker(daemon, rng, course, ledger)
             acknowledged, taken = ledger.counts()
             say(
-                f"kill {number:3}/{course.kills} {moment:22}: {acknowledged:6} acknowledged, {taken:6} arrivals,"
+                f"kill {number:3}/{course.kills} {moment:32}: {acknowledged:6} acknowledged, {taken:6} arrivals,"
                 f" {sum(site.refusals for site in sites):5} refused for now, {len(_queue(daemon)):5} in the queue"
             )
-            daemon.spawn()
+            if with_all:
+                daemon.spawn()
         for client in clients:
             client.ending.set()
         for client in clients:
@@ -107,11 +115,39 @@ def _kill(daemon: Daemon, rng: random.Random, course: Course, ledger: Ledger) ->
             process.wait(2.0)
             moment = side.value
         ledger.traps.clear()
+    workers = daemon.workers()
     process.kill()
-    # The lock is free once the process is gone; what was sent to it by then is in flight.
+    # The lock is free once all processes are gone; what was sent to them by then is in flight.
     process.wait()
+    eventually(lambda: all(map(gone, workers)), "the end of the workers")
     ledger.kills.append(time.time())
     daemon.process = None
+    return moment
+
+
+def _kill_worker(daemon: Daemon, rng: random.Random, course: Course, ledger: Ledger) -> str:
+    """Kill one worker, at any moment or in the instant of a 250; the others go on."""
+    side = rng.choice((None, Side.CLIENT, Side.SITE))
+    eventually(daemon.workers, "a worker")
+    time.sleep(rng.uniform(0, course.longest_life))
+    worker = rng.choice(eventually(daemon.workers, "a worker"))
+    moment = "a worker, at any moment"
+
+    def kill() -> None:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
+    if side is not None:
+        ledger.traps[side] = kill
+        end = time.monotonic() + 2.0
+        while not gone(worker) and time.monotonic() < end:
+            time.sleep(0.01)
+        ledger.traps.clear()
+        if gone(worker):
+            moment = f"a worker, {side.value}"
+    kill()
+    eventually(lambda: gone(worker), "the end of a worker")
+    ledger.kills.append(time.time())
     return moment
 
 
@@ -145,4 +181,4 @@ def _maildirs(daemon: Daemon) -> Iterator[Arrival]:
     for path in sorted(daemon.state.glob("mail/*/Maildir/new/*")):
         token, digest = token_and_digest(path.read_bytes().replace(b"\n", b"\r\n"))
         written = path.stat().st_mtime
-        yield Arrival(token, f"{path.parts[-4]}@local.test", digest, written, written, Reply.SENT)
+        yield Arrival(token, f"{path.parts[-4]}@local.test", digest, written, written, written, Reply.SENT)

@@ -48,12 +48,13 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message that a site took for a recipient: its connection or file began then, the reply went out then."""
+    """A message that a site took for a recipient: when its connection began, its MAIL was read, the reply went out."""
 
     token: str
     recipient: str
     digest: str
     began: float
+    asked: float
     replied: float
     reply: Reply
 
@@ -168,7 +169,7 @@ class Ledger:
         """All arrivals but one need a reason why the daemon went on: one may be the end of it."""
         if len(there) < 2:
             return
-        latest = max(arrival.began for arrival in there)
+        latest = max(arrival.asked for arrival in there)
         causes = sorted((self._cause(arrival, latest) for arrival in there), key=lambda found: found[0] is Cause.NONE)
         for cause, waited in causes[:-1]:
             verdict.doubled[cause] += 1
@@ -181,7 +182,8 @@ class Ledger:
         if arrival.reply is Reply.LOST:
             return Cause.REPLY_LOST, 0.0
         for kill in self.kills:
-            # Each life of the daemon has connections of its own.
+            # What a dead process had sent may be read later, so its connection counts; a worker that goes on has
+            # connections from before the kill, so of the last arrival the transaction counts.
             if arrival.began <= kill <= latest and kill <= arrival.replied + RECORDED_WITHIN:
                 return Cause.KILLED, max(0.0, kill - arrival.replied)
         return Cause.NONE, 0.0

@@ -89,6 +89,7 @@ class _Session(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         site, self.began = self.server.site, time.time()
+        self.asked = self.began
         if site.happens(site.temper.refuses_greeting):
             self._say(b"421 4.3.2 not now")
             return
@@ -114,7 +115,7 @@ class _Session(socketserver.StreamRequestHandler):
         if verb == b"EHLO":
             self._say(b"250-site.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES")
         elif verb == b"MAIL":
-            self._recipients = []
+            self._recipients, self.asked = [], time.time()
             if not self._refuses(temper.refuses_sender, b"451 4.7.1 not this sender now"):
                 self._say(b"250 2.1.0 ok")
         elif verb == b"RCPT":
@@ -157,7 +158,9 @@ class _Session(socketserver.StreamRequestHandler):
         token, digest = token_and_digest(content)
         reply = Reply.LOST if lost else Reply.SENT
         now = time.time()
-        site.ledger.arrive(Arrival(token, each, digest, self.began, now, reply) for each in self._recipients)
+        site.ledger.arrive(
+            Arrival(token, each, digest, self.began, self.asked, now, reply) for each in self._recipients
+        )
         if lost:
             return False
         self._say(b"250 2.0.0 taken")

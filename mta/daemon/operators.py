@@ -1,0 +1,114 @@
+"""
+The control socket of the daemon, whatever it is made of.
+
+Owns: which parts of the daemon a request gets to, and the words of the status command that all daemons have.
+Never: knows how many processes there are.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from mta.admin.control import ControlFactory, Daemon
+from mta.admin.listening import ControlSocketError, listen
+from mta.config.schema import Config
+from mta.daemon.starting import StartError
+from mta.daemon.storage import Storage
+from mta.interfaces import IQueue
+from mta.spool import answering, schema
+
+# How often old events are forgotten, in seconds.
+PRUNE_INTERVAL = 600.0
+
+Row = dict[str, object]
+
+
+class Operators:
+    """
+    The control socket, and what is done for operators without being asked: old events go.
+
+    `storage` and `queue` are what requests get to, `status` gives the words of the status command that are not here.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, config: Config, storage: Storage, queue: IQueue, status: Callable[[], Deferred[Row]], reactor: Any
+    ) -> None:
+        self._config = config
+        self._storage = storage
+        self._queue = queue
+        self._told_status = status
+        self._reactor = reactor
+        self._factory = ControlFactory(self._daemon())
+        self._port: IListeningPort | None = None
+        self._pruning = LoopingCall(self._prune)
+        self._pruning.clock = reactor
+
+    def open(self) -> None:
+        """Open the socket. Raises `StartError`."""
+        config = self._config
+        try:
+            self._port = listen(self._reactor, config.control_path, config.control.mode, self._factory)
+        except ControlSocketError as error:
+            raise StartError(str(error), os.EX_UNAVAILABLE) from error
+        self._pruning.start(PRUNE_INTERVAL, now=False)
+
+    def change_to(self, config: Config) -> None:
+        """Go on with another configuration."""
+        self._config = config
+        self._factory.serve(self._daemon())
+
+    async def close(self) -> None:
+        """Take no more requests, prune no more."""
+        if self._pruning.running:
+            self._pruning.stop()
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+
+    def _daemon(self) -> Daemon:
+        config, storage = self._config, self._storage
+        return Daemon(
+            spool=storage.spool,
+            queue=self._queue,
+            read=partial(answering.pages, self._path),
+            read_commands=frozenset(answering.READING),
+            run_in_thread=storage.run_in_thread,
+            clock=self._reactor,
+            hostname=config.hostname,
+            message_size=config.limits.message_size,
+            storage_room=storage.room,
+            user_name=_user_name,
+            status=lambda: Deferred.fromCoroutine(self._status()),
+        )
+
+    @property
+    def _path(self) -> Path:
+        return self._config.state_dir / schema.FILE_NAME
+
+    async def _status(self) -> Row:
+        in_doubt = await self._storage.run_in_thread(answering.count_in_doubt, self._path)
+        told = await self._told_status()
+        return {"pid": os.getpid(), "hostname": self._config.hostname, **told, "in_doubt": in_doubt}
+
+    def _prune(self) -> Deferred[None]:
+        pruned = self._storage.spool.prune(self._reactor.seconds() - self._config.queue.events_keep)
+        pruned.addErrback(lambda fault: self._log.error("old events stay: {why}", why=fault.value))
+        return pruned.addCallback(lambda _count: None)
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
