@@ -87,3 +87,12 @@ class CampaignTests(TestCase):
         self.assertEqual(0, verdict.in_queue, table(verdict))
         self.assertGreater(verdict.acknowledged, 0)
         self.assertEqual(3, len(said))
+
+    def test_two_workers(self) -> None:
+        """With two workers, of which now and then one is killed and now and then all, the same holds."""
+        said: list[str] = []
+        verdict = run(Course(kills=4, seed=3, clients=3, longest_life=1.0, drain=60.0, workers=2), said.append)
+        self.assertTrue(verdict.good, table(verdict))
+        self.assertEqual(0, verdict.in_queue, table(verdict))
+        self.assertGreater(verdict.acknowledged, 0)
+        self.assertTrue(any("a worker" in line for line in said), said)
