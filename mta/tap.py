@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from twisted.application.service import IService
-from twisted.internet import reactor
 from twisted.python import usage
 
 from mta import steady
@@ -21,6 +20,7 @@ from mta.config.schema import Config
 from mta.daemon.starting import StartError, complain, reserve
 from mta.daemon.supervisor import SupervisorService
 from mta.ids import MAX_WORKER
+from mta.reactor import install
 from mta.service import MtaService
 
 DEFAULT_CONFIG = "etc/mta.toml"
@@ -50,6 +50,9 @@ def makeService(options: Options) -> IService:
     except StartError as error:
         complain(str(error))
         raise SystemExit(error.code) from error
+    install()
+    from twisted.internet import reactor
+
     steady.keep(reactor)
     log_path = config.log_path
     if log_path is None and options.parent is not None and not options.parent["nodaemon"]:

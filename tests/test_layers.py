@@ -33,6 +33,7 @@ LAYERS = {
     "mta.dns": 3,
     "mta.admin": 3,
     "mta.assembly": 4,
+    "mta.reactor": 4,
     "mta.service": 4,
     "mta.steady": 4,
     "mta.tap": 4,

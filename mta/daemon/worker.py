@@ -30,6 +30,7 @@ from mta.daemon.starting import StartError, complain
 from mta.daemon.storage import Storage
 from mta.daemon.work import Work
 from mta.policy.shared_counts import SharedCounts
+from mta.reactor import install
 from mta.spool.spool import Membership
 
 # The descriptors that a worker is started with, beside the standard ones; then the sockets of worker 1, one for each
@@ -176,6 +177,7 @@ def main() -> None:
         [FileLogObserver(sys.stderr, lambda event: f"{eventAsText(event, includeTimestamp=False)}\n")],
         redirectStandardIO=False,
     )
+    install()
     from twisted.internet import reactor
 
     with os.fdopen(JOB, "rb") as file:

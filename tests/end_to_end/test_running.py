@@ -32,6 +32,7 @@ class StopTests(EndToEndCase):
         self.assertIn(daemon.stop(), (0, -signal.SIGTERM))
         self.assertEqual(421, client.getreply()[0])
         said = daemon.output.read_text()
+        self.assertIn("reactor class: mta.reactor.EagerReactor", said)
         self.assertIn("Server Shut Down", said)
         self.assertNotIn("Traceback", said)
 
