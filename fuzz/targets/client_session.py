@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fuzz.input import STRETCHED, options, text
 from mta.address import Address, parse_address
@@ -59,7 +60,10 @@ WORDS = (
 
 def _says(outcome: Outcome, why: Deferral) -> bool:
     """Whether it is that deferral, with or without the doubt of those for whom all was sent."""
-    return isinstance(outcome, Deferral) and outcome.reason.removesuffix(DOUBT) == why.reason.removesuffix(DOUBT)
+    if not isinstance(outcome, Deferral):
+        return False
+    plain, same = (replace(each, reason=each.reason.removesuffix(DOUBT), in_doubt=False) for each in (outcome, why))
+    return plain == same
 
 
 class _Shell:
