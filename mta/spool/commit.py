@@ -37,15 +37,8 @@ MAX_BATCH = 256
 _log = Logger()
 
 
-class Brief(Generic[T]):
-    """
-    Work of a few statements on pages that are in memory.
-
-    It is run in the reactor's thread. In the writer's, each statement would let go of the interpreter's lock and wait
-    for it again, twenty times a message, while the reactor does the same at each system call. Measured, 4 KB messages
-    relayed in one process: 982 -> 1,108 a second with a connection for each, 1,419 -> 1,615 with connections reused
-    (means of three runs each, taking turns).
-    """
+class Marked(Generic[T]):
+    """Work with something to be known of it before it runs."""
 
     __slots__ = ("_work",)
 
@@ -56,17 +49,27 @@ class Brief(Generic[T]):
         return self._work(database)
 
 
-class Growth(Generic[T]):
+class Brief(Marked[T]):
+    """
+    Work of a few statements on pages that are in memory.
+
+    It is run in the reactor's thread. In the writer's, each statement would let go of the interpreter's lock and wait
+    for it again, twenty times a message, while the reactor does the same at each system call. Measured, 4 KB messages
+    relayed in one process: 982 -> 1,108 a second with a connection for each, 1,419 -> 1,615 with connections reused
+    (means of three runs each, taking turns).
+    """
+
+    __slots__ = ()
+
+
+class Growth(Marked[T]):
     """Work that brings new mail: on a full disk it has to wait behind all that empties the queue."""
 
-    __slots__ = ("_work", "is_brief")
+    __slots__ = ("is_brief",)
 
     def __init__(self, work: Work[T]) -> None:
-        self._work = work
+        super().__init__(work)
         self.is_brief = isinstance(work, Brief)
-
-    def __call__(self, database: SpoolConnection) -> T:
-        return self._work(database)
 
 
 class Staging(Growth[T]):
