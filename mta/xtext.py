@@ -14,7 +14,7 @@ import re
 
 # RFC 3461 4: xchar is printable ASCII without "+", which begins a hexchar, and "=", which a parameter has once.
 _NOT_XCHAR = re.compile(rb"[^!-*,-<>-~]")
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*+")
+_XTEXT = re.compile(r"(?>(?:[!-*,-<>-~]|\+[0-9A-F]{2})*)")
 _HEXCHAR = re.compile(rb"\+([0-9A-F]{2})")
 
 # RFC 6533 3: QCHAR has no backslash either, which begins an EmbeddedUnicodeChar.

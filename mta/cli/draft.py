@@ -18,7 +18,7 @@ from typing import BinaryIO
 # The fields with recipients; those of a resent message replace the first three (RFC 5322 3.6.6).
 _FIELDS = ("to", "cc", "bcc")
 _RESENT = ("resent-to", "resent-cc", "resent-bcc")
-_BLIND = re.compile(rb"^(?:resent-)?bcc[\t ]*+:[^\n]*+\n(?:[\t ][^\n]*+\n)*+", re.IGNORECASE | re.MULTILINE)
+_BLIND = re.compile(rb"^(?:resent-)?bcc[\t ]*+:[^\n]*+\n(?>(?:[\t ][^\n]*+\n)*)", re.IGNORECASE | re.MULTILINE)
 
 # A header longer than this names more recipients than a message may have.
 MAX_HEADER = 1 << 20

@@ -18,13 +18,13 @@ from mta.message.trace import date
 # A header block longer than the limit of DEFAULTS 2 passes as it is: memory is bounded, and no mail program writes one.
 MAX_HEADER = 256 * 1024
 
-# Possessive, so that a hostile header costs one pass (RFC 5322 2.2 and 2.2.3; 4.5 for space before the colon).
-_FIELDS = re.compile(rb"(?:[!-9;-~]++[\t ]*+:[^\n]*+\n(?:[\t ][^\n]*+\n)*+)*+")
+# Atomic, so that a hostile header costs one pass (RFC 5322 2.2 and 2.2.3; 4.5 for space before the colon).
+_FIELDS = re.compile(rb"(?>(?:[!-9;-~]++[\t ]*+:[^\n]*+\n(?>(?:[\t ][^\n]*+\n)*))*)")
 _NAME = re.compile(rb"^([!-9;-~]++)[\t ]*+:", re.MULTILINE)
 # RFC 5322 3.4.1: nothing but a dot-atom, on one line. What holds anything else stays: it may be meant another way.
 _ATOM = rb"[!#-'*+/-9=?A-Z^-~-]++"
 _UNQUALIFIED = re.compile(
-    rb"^(?:from|sender)[\t ]*+:[\t ]*+(<)?(?:" + _ATOM + rb"\.)*+" + _ATOM + rb"(?=(?(1)>)[\t ]*+\r?\n(?![\t ]))",
+    rb"^(?:from|sender)[\t ]*+:[\t ]*+(<)?(?>(?:" + _ATOM + rb"\.)*)" + _ATOM + rb"(?=(?(1)>)[\t ]*+\r?\n(?![\t ]))",
     re.MULTILINE | re.IGNORECASE,
 )
 

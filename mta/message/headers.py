@@ -91,5 +91,5 @@ def field(headers: bytes, name: bytes) -> str | None:
 
 @lru_cache(maxsize=64)
 def _field(name: bytes) -> re.Pattern[bytes]:
-    """A field with its continuation lines; possessive throughout, so that a hostile one costs no second look."""
-    return re.compile(rb"\n" + re.escape(name) + rb"[ \t]{0,40}+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
+    """A field with its continuation lines; atomic throughout, so that a hostile one costs no second look."""
+    return re.compile(rb"\n" + re.escape(name) + rb"[ \t]{0,40}+:([^\n]*+(?>(?:\n[ \t][^\n]*+)*))", re.IGNORECASE)

@@ -20,13 +20,13 @@ from mta.message.headers import MAX_HEADERS, SECTION_END
 # A delimiter is one line (RFC 5322 2.1.1: 998 octets); RFC 2046 allows a boundary 70, and not all programs obey.
 MAX_LINE = 1000
 
-_CONTENT_TYPE = re.compile(rb"\ncontent-type[ \t]{0,40}+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
+_CONTENT_TYPE = re.compile(rb"\ncontent-type[ \t]{0,40}+:([^\n]*+(?>(?:\n[ \t][^\n]*+)*))", re.IGNORECASE)
 _LEVEL = re.compile(rb"\s*+(?:(multipart)|message)\s*+/\s*+(?(1)(?:(digest)\b)?|(?:rfc822|global)\b)", re.IGNORECASE)
-# The other parameters are passed over as wholes, so that "boundary=" inside a quoted one is none. Possessive: one pass.
-_QUOTED = rb'"(?:[^"\\]|\\.)*+"?+'
+# The other parameters are passed over as wholes, so that "boundary=" inside a quoted one is none. Atomic: one pass.
+_QUOTED = rb'"(?>(?:[^"\\]|\\.)*)"?+'
 _BOUNDARY = re.compile(
-    rb'[^;"]*+(?:;(?!\s*+boundary\s*+=)[^;"]*+(?:' + _QUOTED + rb'[^;"]*+)*+)*+'
-    rb';\s*+boundary\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)|([^\s;"]++))',
+    rb'[^;"]*+(?>(?:;(?!\s*+boundary\s*+=)[^;"]*+(?>(?:' + _QUOTED + rb'[^;"]*+)*))*)'
+    rb';\s*+boundary\s*+=\s*+(?:"((?>(?:[^"\\]|\\.)*))|([^\s;"]++))',
     re.IGNORECASE | re.DOTALL,
 )
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)

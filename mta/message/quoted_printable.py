@@ -16,10 +16,10 @@ from mta.message.headers import field, header_block
 # DEFAULTS: MIME depth 100.
 MAX_DEPTH = 100
 
-_BOUNDARY = re.compile(r';\s*+boundary\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]++))', re.IGNORECASE)
+_BOUNDARY = re.compile(r';\s*+boundary\s*+=\s*+(?:"((?>(?:[^"\\]|\\.)*))"|([^\s;"]++))', re.IGNORECASE)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _ENCODING = re.compile(
-    rb"^content-transfer-encoding[ \t]*+:[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+", re.IGNORECASE | re.MULTILINE
+    rb"^content-transfer-encoding[ \t]*+:[^\n]*+\n?(?>(?:[ \t][^\n]*+\n?)*)", re.IGNORECASE | re.MULTILINE
 )
 # RFC 2045 6.7: what may stand for itself; a blank at the end of a line may not.
 _TO_ENCODE = re.compile(rb"[^!-<>-~ \t]|[ \t]\Z")
