@@ -142,6 +142,9 @@ def parse_address(text: str, *, utf8: bool = False) -> Address:
 
 def _end_of_path(text: str) -> int:
     """The index after the closing bracket of the path that `text` starts with; brackets inside quotes do not count."""
+    end = text.find(">")
+    if end >= 0 and '"' not in text[:end]:
+        return end + 1  # as nearly all are
     quoted = False
     index = 0
     while index < len(text):

@@ -9,7 +9,8 @@ the kernel again that it has done: two calls of epoll_ctl and a turn of the loop
 always the socket takes all of it at once. So it is asked at the end of the turn, and the kernel only about the rest.
 
 Measured, 4 KB messages relayed in one process, CPU time for each: 0.96 -> 0.74 ms with a connection for each message,
-0.70 -> 0.66 ms with connections reused (medians of seven runs each, taking turns).
+0.70 -> 0.66 ms with connections reused (medians of seven runs each, taking turns). And without a logging context for
+each descriptor, on Debian's Python: 0.50 -> 0.46 ms with connections reused, other small savings included.
 """
 
 # mypy: allow-untyped-calls, disable-error-code="no-untyped-call"
@@ -43,9 +44,10 @@ class EagerReactor(EPollReactor):
             self._fresh[writer] = None
 
     def removeWriter(self, writer: Any) -> None:
-        if writer is self._asked:
+        if writer is self._asked:  # which is not in epoll for writing, and may be asked for the next turn again
             self._has_stopped = True
-        if writer in self._fresh:
+            self._fresh.pop(writer, None)
+        elif writer in self._fresh:
             del self._fresh[writer]
         else:
             super().removeWriter(writer)
@@ -63,7 +65,12 @@ class EagerReactor(EPollReactor):
             self._send()
             if self._fresh:  # a producer gave more: it has its turn behind what others want
                 timeout = 0
-        super().doPoll(timeout)
+        for descriptor, event in self._poller.poll(-1 if timeout is None else timeout, len(self._selectables)):
+            # Looked up only now: the one before may have closed it. Not through `callWithLogger`, which costs more than
+            # many a reply: `_doReadOrWrite` logs what is raised, and a line of the log says of whom it speaks itself.
+            selectable = self._selectables.get(descriptor)
+            if selectable is not None:
+                self._doReadOrWrite(selectable, descriptor, event)
 
     doIteration = doPoll
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.logger import Logger
@@ -19,6 +20,9 @@ from twisted.logger import Logger
 # Seconds by which the clock may move within one look without counting as set: what ntpd and chrony step at a start is
 # a few, and no timer of ours is upset by it.
 LARGEST_STEP = 30.0
+
+# Seconds that have passed, those in which the machine slept included: a laptop that wakes up has not jumped.
+_since_boot = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 _log = Logger()
 
@@ -42,7 +46,7 @@ class SteadyTime:
         ahead = wall - self._steady()
         jump = ahead - self._ahead
         self._ahead = ahead
-        if abs(jump) > LARGEST_STEP:
+        if not -LARGEST_STEP <= jump <= LARGEST_STEP:
             self._offset -= jump
             self._jumped(jump)
         return wall + self._offset
@@ -51,12 +55,6 @@ class SteadyTime:
 def keep(reactor: Any) -> None:
     """Have a reactor of Twisted's count its time so; to be called before anything waits on it."""
     reactor.seconds = SteadyTime(time.time, _since_boot, _tell)
-
-
-def _since_boot() -> float:
-    """Seconds that have passed, those in which the machine slept included: a laptop that wakes up has not jumped."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime(clock)
 
 
 def _tell(jump: float) -> None:
