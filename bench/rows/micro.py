@@ -11,11 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
-from zope.interface import implementer
 
 from bench.figures import Figure
 from bench.run import Run
@@ -119,19 +116,20 @@ def _chunks(end: float) -> float:
     return _rate(work, end) / 1e6
 
 
-@implementer(IReactorFromThreads)
 class _Calls:
     """As much of a reactor as the spool's threads need: calls that the main thread makes one after the other."""
 
     def __init__(self) -> None:
-        self._waiting: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = SimpleQueue()
+        self._waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
-    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
-        self._waiting.put((callable, args, kwargs))
+    def callFromThread(self, call: Callable[[], None]) -> None:
+        self._waiting.put(call)
+
+    def callLater(self, _delay: float, call: Callable[[], None]) -> None:
+        self._waiting.put(call)
 
     def turn(self) -> None:
-        call, arguments, keywords = self._waiting.get()
-        call(*arguments, **keywords)
+        self._waiting.get()()
 
 
 def _commits(folder: Path, at_once: int, end: float) -> float:

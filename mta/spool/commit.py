@@ -1,21 +1,19 @@
 """
 Group commit: many requests, one transaction, one fsync.
 
-Owns: the writer thread, the order of durable steps, and the way answers and events come back to the reactor.
+Owns: the order of durable steps, and the way answers and events come back.
 Never: knows what a request does; a request is a function of the connection.
 Fails: each request on its own, with `SpoolError`; a broken one does not take its neighbours along. A disk that gives
-no transaction at all fails what waits, once; the thread goes on. Behind a damaged page, or with the file gone, nothing
-is written any more: what is there must not get worse, and what went there would be lost.
+no transaction at all fails what waits, once. Behind a damaged page, or with the file gone, nothing is written any more:
+what is there must not get worse, and what went there would be lost.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, fail
@@ -24,7 +22,7 @@ from twisted.python.failure import Failure
 
 from mta.events import Event
 from mta.spool.errors import SpoolDamageError, SpoolError
-from mta.spool.schema import SpoolConnection
+from mta.spool.schema import LOCK_TIMEOUT, SpoolConnection
 from mta.spool.soundness import ADVICE, is_damage, is_full
 
 T = TypeVar("T")
@@ -53,10 +51,11 @@ class Brief(Marked[T]):
     """
     Work of a few statements on pages that are in memory.
 
-    It is run in the reactor's thread. In the writer's, each statement would let go of the interpreter's lock and wait
-    for it again, twenty times a message, while the reactor does the same at each system call. Measured, 4 KB messages
-    relayed in one process: 982 -> 1,108 a second with a connection for each, 1,419 -> 1,615 with connections reused
-    (means of three runs each, taking turns).
+    It is run in the reactor's thread, and so is the begin of its transaction: the other has the commit alone. In the
+    writer's thread each statement would let go of the interpreter's lock and wait for it again, twenty times a message,
+    while the reactor does the same at each system call. Measured, 4 KB messages relayed in one process, with a
+    connection for each and with connections reused: statements, 982 -> 1,108 and 1,419 -> 1,615 a second; begin, too,
+    1,194 -> 1,339 and 1,717 -> 1,970 (means of three runs, medians of three runs, taking turns).
     """
 
     __slots__ = ()
@@ -103,12 +102,12 @@ class Request(Generic[T]):
             self.answer.callback(self.result)  # type: ignore[arg-type]
 
 
-def _here(work: Callable[[], None]) -> None:
+def here(work: Callable[[], None]) -> None:
     work()
 
 
 def run_batch(
-    database: SpoolConnection, batch: list[Request[Any]], run: Callable[[Callable[[], None]], None] = _here
+    database: SpoolConnection, batch: list[Request[Any]], run: Callable[[Callable[[], None]], None] = here
 ) -> list[Event]:
     """
     Run all requests in one transaction and fill in their results; the events that are now on disk.
@@ -123,35 +122,83 @@ def run_batch(
         return _all_failed(batch, SpoolDamageError(database.damage))
     batch = _admitted(database, batch)
     try:
-        if database.in_transaction:  # a rollback failed
-            database.execute("ROLLBACK")
-        _choose_sync(database, any(request.lasts for request in batch))
-        database.execute(database.begin)
+        _begin(database, batch)
     except sqlite3.Error as error:
         # No request is to blame; alone, each would wait for the lock as long again (10 s).
         return _all_failed(batch, _noted(database, error))
     try:
         run(partial(_run_all, database, batch))
+    except Exception as error:
+        return _undone(database, batch, error, run)
+    return finish_batch(database, batch, run)
+
+
+def start_batch(database: SpoolConnection, batch: list[Request[Any]]) -> bool:
+    """
+    The first half of `run_batch`, without waiting: begin the transaction and run the statements.
+
+    False: something is in the way, nothing was done, and `run_batch` has to see to it, for it can wait.
+    """
+    if database.damage or (database.ballast is not None and not database.ballast.held):
+        return False
+    try:
+        _begin(database, batch, wait=False)
+        _run_all(database, batch)
+    except Exception:
+        _roll_back(database)
+        return False
+    return True
+
+
+def finish_batch(
+    database: SpoolConnection, batch: list[Request[Any]], run: Callable[[Callable[[], None]], None] = here
+) -> list[Event]:
+    """The second half, with the fsync."""
+    try:
         database.execute("COMMIT")  # WAL and synchronous=FULL: this is the fsync
     except Exception as error:
-        database.written = []
-        with suppress(sqlite3.Error):
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-        known = _noted(database, error)
-        if database.damage:
-            return _all_failed(batch, known)
-        if len(batch) > 1:
-            return [event for request in batch for event in run_batch(database, [request], run)]
-        if batch and is_full(error) and not batch[0].grows and database.ballast and database.ballast.give_back():
-            return run_batch(database, batch, run)
-        return _all_failed(batch, known)
+        return _undone(database, batch, error, run)
     written, database.written = database.written, []
     gone = database.files.missing() if database.files else ""
     if gone:  # committed, to a file that nobody will find again
         database.damage = f"spool: {gone}; {ADVICE}"
         return _all_failed(batch, SpoolDamageError(database.damage))
     return written
+
+
+def _undone(
+    database: SpoolConnection,
+    batch: list[Request[Any]],
+    error: Exception,
+    run: Callable[[Callable[[], None]], None],
+) -> list[Event]:
+    """A batch, or its commit, failed: roll it back, and try what may succeed."""
+    _roll_back(database)
+    known = _noted(database, error)
+    if database.damage:
+        return _all_failed(batch, known)
+    if len(batch) > 1:
+        return [event for request in batch for event in run_batch(database, [request], run)]
+    if batch and is_full(error) and not batch[0].grows and database.ballast and database.ballast.give_back():
+        return run_batch(database, batch, run)
+    return _all_failed(batch, known)
+
+
+def _begin(database: SpoolConnection, batch: list[Request[Any]], *, wait: bool = True) -> None:
+    if database.in_transaction:  # a rollback failed
+        database.execute("ROLLBACK")
+    _choose_sync(database, any(request.lasts for request in batch))
+    if wait != database.waits:
+        database.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT if wait else 0}")
+        database.waits = wait
+    database.execute(database.begin)
+
+
+def _roll_back(database: SpoolConnection) -> None:
+    database.written = []
+    with suppress(sqlite3.Error):
+        if database.in_transaction:
+            database.execute("ROLLBACK")
 
 
 def _run_all(database: SpoolConnection, batch: list[Request[Any]]) -> None:
@@ -193,114 +240,10 @@ def _noted(database: SpoolConnection, error: Exception) -> Exception:
     return known
 
 
-class ThreadedCommit:
-    """
-    Runs requests in a thread of its own, in the order they came.
-
-    Batches form by themselves: while one fsync runs, the next requests gather. `call_in_reactor` is
-    `IReactorFromThreads.callFromThread`; `journal` gets each event, in the reactor, once it is on disk. The thread
-    touches the connection and nothing of Twisted's; where all of a batch is `Brief` it waits while the reactor runs it.
-    """
-
-    def __init__(
-        self,
-        database: SpoolConnection,
-        call_in_reactor: Callable[[Callable[[], None]], None],
-        journal: Journal,
-        name: str,
-    ) -> None:
-        self._database = database
-        self._call_in_reactor = call_in_reactor
-        self._journal = journal
-        self._waiting: SimpleQueue[Request[Any] | None] = SimpleQueue()
-        self._closed: Deferred[None] | None = None
-        self._thread = Thread(target=self._serve, name=name, daemon=True)
-        self._thread.start()
-
-    def submit(self, work: Work[T]) -> Deferred[T]:
-        """Run `work` inside a transaction: its result, after the fsync."""
-        if self._closed is not None:
-            return fail(SpoolError("spool: it is closed"))
-        request = Request(work)
-        self._waiting.put(request)
-        return request.answer
-
-    def close(self) -> Deferred[None]:
-        """Run what is waiting, close the connection and end the thread."""
-        if self._closed is None:
-            self._closed = Deferred()
-            self._waiting.put(None)
-        return self._closed
-
-    def _serve(self) -> None:
-        ending = False
-        while not ending:
-            batch, ending = self._gather()
-            if batch:
-                before = self._state
-                # Also where other processes wait for the file, and so for our reactor: with two workers it made 1,430
-                # messages a second of 1,325, and 2,080 of 1,895 with connections reused.
-                is_brief = all(request.is_brief for request in batch)
-                with self._database.turn or nullcontext():
-                    events = run_batch(self._database, batch, self._run_in_reactor if is_brief else _here)
-                if self._state != before:
-                    self._call_in_reactor(self._alarm)
-                self._call_in_reactor(_firing(batch, events, self._journal))
-        with suppress(sqlite3.Error):
-            self._database.close()
-        self._call_in_reactor(self._tell_closed)
-
-    def _run_in_reactor(self, work: Callable[[], None]) -> None:
-        """Have the reactor do `work`, and wait until it has; what it raises is raised here."""
-        done: SimpleQueue[Exception | None] = SimpleQueue()
-
-        def call() -> None:
-            try:
-                work()
-            except Exception as error:
-                done.put(error)
-            else:
-                done.put(None)
-
-        self._call_in_reactor(call)
-        raised = done.get()
-        if raised is not None:
-            raise raised
-
-    def _gather(self) -> tuple[list[Request[Any]], bool]:
-        """All that waits now, at least one unless the end has come; and whether it has."""
-        request = self._waiting.get()
-        batch: list[Request[Any]] = []
-        try:
-            while request is not None:
-                batch.append(request)
-                if len(batch) == MAX_BATCH:
-                    return batch, False
-                request = self._waiting.get_nowait()
-        except Empty:
-            return batch, False
-        return batch, True
-
-    @property
-    def _state(self) -> tuple[str, bool]:
-        database = self._database
-        return database.damage, database.ballast is None or database.ballast.held
-
-    def _alarm(self) -> None:
-        damage, has_room = self._state
-        if damage:
-            _log.critical("nothing is written or taken any more: {damage}", damage=damage)
-        elif not has_room:
-            _log.error("the disk is full: what is queued goes out with the room of the ballast, new mail is refused")
-
-    def _tell_closed(self) -> None:
-        if self._closed is not None:
-            self._closed.callback(None)
-
-
 class InlineCommit:
     """
-    The same without a thread, for a spool in memory: a batch runs when `call_soon` comes round.
+    `mta.spool.threaded.ThreadedCommit` without a thread, for a spool in memory: a batch runs when `call_soon` comes
+    round.
 
     `call_soon` is a clock's ``callLater(0, ...)``; requests of one turn share a transaction, as they do in the thread.
     """
@@ -315,7 +258,7 @@ class InlineCommit:
         self._closed = False
 
     def submit(self, work: Work[T]) -> Deferred[T]:
-        """As `ThreadedCommit.submit`."""
+        """As `mta.spool.threaded.ThreadedCommit.submit`."""
         if self._closed:
             return fail(SpoolError("spool: it is closed"))
         request = Request(work)
@@ -336,17 +279,20 @@ class InlineCommit:
         batch, self._waiting = self._waiting, []
         for start in range(0, len(batch), MAX_BATCH):
             part = batch[start : start + MAX_BATCH]
-            _firing(part, run_batch(self._database, part), self._journal)()
+            fire(part, run_batch(self._database, part), self._journal)
 
 
-def _firing(batch: list[Request[Any]], events: list[Event], journal: Journal) -> Callable[[], None]:
-    def fire() -> None:
-        for event in events:
-            try:
-                journal(event)
-            except Exception:  # a line of the log is worth less than the answers, for which others wait
-                _log.failure("{id}: an event is not in the log", id=event.message)
-        for request in batch:
-            request.fire()
+def is_brief(batch: list[Request[Any]]) -> bool:
+    """Whether the reactor may run all of it."""
+    return all(request.is_brief for request in batch)
 
-    return fire
+
+def fire(batch: list[Request[Any]], events: list[Event], journal: Journal) -> None:
+    """Tell who waits for a batch what became of it, and the journal what is on disk now; in the reactor."""
+    for event in events:
+        try:
+            journal(event)
+        except Exception:  # a line of the log is worth less than the answers, for which others wait
+            _log.failure("{id}: an event is not in the log", id=event.message)
+    for request in batch:
+        request.fire()

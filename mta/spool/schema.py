@@ -21,6 +21,9 @@ FILE_NAME = "spool.sqlite"
 # PRAGMA application_id: tells a file of ours from any other SQLite database. "MTAq" in ASCII.
 APPLICATION_ID = 0x4D544171
 
+# Milliseconds until SQLite gives up on a lock that another process holds.
+LOCK_TIMEOUT = 10_000
+
 # One content chunk; a small message takes one row of it.
 CHUNK_SIZE = 256 * 1024
 
@@ -123,6 +126,10 @@ class Ballast(Protocol):
 class Turn(Protocol):
     """Whose turn it is to write, among the processes that share the file: `mta.spool.turn.WritersTurn`."""
 
+    def take(self) -> bool: ...
+
+    def leave(self) -> None: ...
+
     def __enter__(self) -> object: ...
 
     def __exit__(self, *_exception: object) -> None: ...
@@ -133,8 +140,9 @@ class SpoolConnection(sqlite3.Connection):
     A connection, and what is to be known of it.
 
     `written` are the events of the open transaction, for the log to tell once they are on disk; `syncs` says whether a
-    commit has an fsync; `damage` says why nothing may be written any more, "" while all is well. `files` and `ballast`
-    are those of a spool on a disk, `turn` is taken for each transaction where several processes write to it.
+    commit has an fsync, `waits` whether its begin waits for a lock; `damage` says why nothing may be written any more,
+    "" while all is well. `files` and `ballast` are those of a spool on a disk, `turn` is taken for each transaction
+    where several processes write to it.
     """
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
@@ -143,6 +151,7 @@ class SpoolConnection(sqlite3.Connection):
         self.written: list[Event] = []
         self.begin = "BEGIN IMMEDIATE"
         self.syncs = True
+        self.waits = True
         self.damage = ""
         self.files: Files | None = None
         self.ballast: Ballast | None = None
@@ -164,7 +173,7 @@ def connect(path: Path, *, read_only: bool = False, immutable: bool = False, cre
         database = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0, factory=SpoolConnection
         )
-        database.execute("PRAGMA busy_timeout = 10000")
+        database.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT}")
     except sqlite3.Error as error:
         raise SpoolError(f"{path}: cannot open the spool: {error}") from error
     if read_only:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -27,12 +26,13 @@ from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
 from mta.spool import changing, schema, storing
 from mta.spool.ballast import Ballast
-from mta.spool.commit import Brief, Growth, InlineCommit, Journal, Staging, ThreadedCommit
+from mta.spool.commit import Brief, Growth, InlineCommit, Journal, Staging
 from mta.spool.content import SMALL, Receiving, StoredContent
 from mta.spool.errors import SpoolError
 from mta.spool.schema import SpoolConnection
 from mta.spool.soundness import Files
 from mta.spool.storing import RetryIn
+from mta.spool.threaded import ThreadedCommit
 from mta.spool.turn import WritersTurn
 
 T = TypeVar("T")
@@ -205,6 +205,14 @@ class Spool:
         return given_back.addCallback(lambda _done: self._writing.close())
 
 
+class Reactor(Protocol):
+    """What the spool needs of a reactor: answers from its threads, and the next turn."""
+
+    def callFromThread(self, call: Callable[[], None], /) -> None: ...
+
+    def callLater(self, delay: float, call: Callable[[], None], /) -> object: ...
+
+
 def _at_once(_attempts: int) -> float:
     return 0.0
 
@@ -248,7 +256,7 @@ def _begin(
 
 def open_spool(
     state_dir: Path,
-    reactor: IReactorFromThreads,
+    reactor: Reactor,
     *,
     pid: int,
     now: float,
@@ -271,6 +279,10 @@ def open_spool(
 
     Raises `SpoolError`, in one line that names the file.
     """
+
+    def soon(call: Callable[[], None]) -> None:
+        reactor.callLater(0, call)
+
     path = state_dir / schema.FILE_NAME
     who = member or ALONE
     database = schema.connect(path, create=who.identity is None)
@@ -283,8 +295,9 @@ def open_spool(
     with (turn := WritersTurn(state_dir) if member else None) or nullcontext():
         largest_id = _begin(database, str(path), pid, now, journal, retry_in, longest_wait, who)
     database.files, database.ballast, database.turn = Files(path, who.identity), ballast, turn
-    writing = ThreadedCommit(database, reactor.callFromThread, journal, "spool writer")
-    reading = ThreadedCommit(schema.connect(path, read_only=True), reactor.callFromThread, journal, "spool reader")
+    reading_from = schema.connect(path, read_only=True)
+    writing = ThreadedCommit(database, reactor.callFromThread, soon, journal, "spool writer")
+    reading = ThreadedCommit(reading_from, reactor.callFromThread, soon, journal, "spool reader")
     return Spool(writing, reading, who.worker, largest_id, lambda: database.damage)
 
 

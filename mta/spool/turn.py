@@ -24,8 +24,20 @@ class WritersTurn:
     def __init__(self, state_dir: Path) -> None:
         self._file = os.open(state_dir / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
+    def take(self) -> bool:
+        """Take the turn if nobody has it."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Give it to who waits for it."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
     def __enter__(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def __exit__(self, *_exception: object) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        self.leave()

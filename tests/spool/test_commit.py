@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.entry import Entry
 from mta.events import Event
 from mta.spool import SpoolError, schema, storing
-from mta.spool.commit import Brief, Growth, Request, Staging, ThreadedCommit, run_batch
+from mta.spool.commit import Brief, Growth, Request, Staging, run_batch
 from mta.spool.spool import Spool, memory_spool
+from mta.spool.threaded import ThreadedCommit
+from mta.spool.turn import WritersTurn
 from tests.contracts.spools import ORIGIN, envelope
 from tests.spool.test_contract import ThreadCalls
 
@@ -44,6 +48,18 @@ def broken(_database: schema.SpoolConnection) -> None:
     raise sqlite3.OperationalError("no")
 
 
+NORMAL, FULL = 1, 2
+
+
+def mode(database: schema.SpoolConnection) -> int:
+    """What PRAGMA synchronous is in the transaction."""
+    return int(database.execute("PRAGMA synchronous").fetchone()[0])
+
+
+def told(number: int, _database: schema.SpoolConnection) -> int:
+    return number
+
+
 class CommitTests(SynchronousTestCase):
     def test_locked_database_fails_a_batch_once(self) -> None:
         """Where no transaction begins all fail at once: one by one, each would wait ten seconds for the lock."""
@@ -59,7 +75,7 @@ class CommitTests(SynchronousTestCase):
     def test_brief_work_runs_in_the_reactor(self) -> None:
         """What is brief runs in the reactor's thread, other work in the writer's; an error is that of one request."""
         calls = ThreadCalls()
-        commit = ThreadedCommit(connection(), calls.callFromThread, lambda _event: None, "test writer")
+        commit = ThreadedCommit(connection(), calls.callFromThread, calls.soon, lambda _event: None, "test writer")
 
         def where(_database: schema.SpoolConnection) -> str:
             return threading.current_thread().name
@@ -74,23 +90,86 @@ class CommitTests(SynchronousTestCase):
         self.failureResultOf(refused, SpoolError)
         calls.wait(commit.close())
 
+    def on_disk(self) -> tuple[ThreadCalls, ThreadedCommit, schema.SpoolConnection]:
+        """A committing thread on a file; and another connection to the same file."""
+        path = Path(self.mktemp())
+        database, other = schema.connect(path), schema.connect(path)
+        schema.prepare(database, str(path))
+        self.addCleanup(other.close)
+        calls = ThreadCalls()
+        committing = ThreadedCommit(database, calls.callFromThread, calls.soon, lambda _event: None, "test writer")
+        self.addCleanup(lambda: calls.wait(committing.close()))
+        return calls, committing, other
+
+    def test_reactor_does_not_wait_for_a_lock(self) -> None:
+        """Where another process has the file locked, the thread waits for it; the reactor goes on at once."""
+        calls, committing, other = self.on_disk()
+        other.execute("BEGIN IMMEDIATE")
+        answer = committing.submit(Brief(mode))
+        started = time.monotonic()
+        calls.run_one()  # which begins the batch
+        self.assertLess(time.monotonic() - started, schema.LOCK_TIMEOUT / 1000 / 2)
+        self.assertNoResult(answer)
+        other.execute("COMMIT")
+        self.assertEqual(FULL, calls.wait(answer))
+        self.assertEqual(FULL, calls.wait(committing.submit(Brief(mode))))
+
+    def test_reactor_does_not_wait_for_its_turn(self) -> None:
+        """Where another process has its turn to write, the thread waits for ours; each is answered, in order."""
+        calls, committing, _other = self.on_disk()
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        ours, theirs = WritersTurn(folder), WritersTurn(folder)
+        committing._database.turn = ours
+        self.assertTrue(theirs.take())
+        self.assertFalse(ours.take())
+        answered: list[int] = []
+        for number in range(3):
+            committing.submit(Brief(partial(told, number))).addCallback(answered.append)
+        calls.run_one()
+        self.assertEqual([], answered)
+        theirs.leave()
+        self.assertEqual(FULL, calls.wait(committing.submit(Brief(mode))))
+        self.assertEqual([0, 1, 2], answered)
+        self.assertTrue(theirs.take())  # ours is over
+        theirs.leave()
+
+    def test_long_work_behind_brief_work(self) -> None:
+        """Brief and other work that come in any order are answered in that order, once each."""
+        calls, committing, _other = self.on_disk()
+        answered: list[int] = []
+        for number in range(40):
+            work = partial(told, number)
+            committing.submit(Brief(work) if number % 3 else work).addCallback(answered.append)
+            if number % 5 == 0:
+                calls.run_one()
+        calls.wait(committing.submit(mode))
+        self.assertEqual(list(range(40)), answered)
+
+    def test_one_broken_request_leaves_the_file_open_for_the_rest(self) -> None:
+        """A batch that the reactor began and could not finish is rolled back: what it wrote is written once."""
+        calls, committing, other = self.on_disk()
+
+        def write(database: schema.SpoolConnection) -> None:
+            database.execute("INSERT INTO workers VALUES (7, 7, 7)")
+
+        written, refused = committing.submit(Brief(write)), committing.submit(Brief(broken))
+        calls.wait(written)
+        self.assertRaises(SpoolError, calls.wait, refused)
+        self.assertEqual([(7,)], other.execute("SELECT id FROM workers").fetchall())
+
     def test_only_staging_goes_without_fsync(self) -> None:
         """Chunks of a message that is still arriving have no fsync of their own; what they share a commit with has."""
-
-        def mode(database: schema.SpoolConnection) -> int:
-            return int(database.execute("PRAGMA synchronous").fetchone()[0])
-
         path = Path(self.mktemp())
         database = schema.connect(path)
         self.addCleanup(database.close)
         schema.prepare(database, str(path))
-        normal, full = 1, 2
         for works, expected in (
-            ([mode], full),
-            ([Staging(mode), Staging(mode)], normal),
-            ([Staging(mode), Growth(mode)], full),
-            ([Staging(mode)], normal),
-            ([mode], full),
+            ([mode], FULL),
+            ([Staging(mode), Staging(mode)], NORMAL),
+            ([Staging(mode), Growth(mode)], FULL),
+            ([Staging(mode)], NORMAL),
+            ([mode], FULL),
         ):
             batch = [Request(work) for work in works]
             run_batch(database, batch)
@@ -152,7 +231,7 @@ class CommitTests(SynchronousTestCase):
         database = connection()
         database.failing = "ROLLBACK"
         calls = ThreadCalls()
-        committing = ThreadedCommit(database, calls.callFromThread, lambda _event: None, "a writer in a test")
+        committing = ThreadedCommit(database, calls.callFromThread, calls.soon, lambda _event: None, "test writer")
         self.assertRaises(SpoolError, calls.wait, committing.submit(broken))
         self.assertEqual(1, calls.wait(committing.submit(lambda _database: 1)))
         calls.wait(committing.close())

@@ -103,13 +103,21 @@ class MemorySpoolTests(SpoolContract, DoubtContract, SynchronousTestCase):
 
 
 class ThreadCalls:
-    """`callFromThread` for a test without a reactor: the test's own thread runs the calls while it waits."""
+    """As much of a reactor as the spool needs: the test's own thread runs the calls while it waits."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def callFromThread(self, call: Callable[[], None]) -> None:
         self._calls.put(call)
+
+    soon = callFromThread
+
+    def callLater(self, _delay: float, call: Callable[[], None]) -> None:
+        self._calls.put(call)
+
+    def run_one(self) -> None:
+        self._calls.get(timeout=30)()
 
     def wait(self, waiting: Deferred[Any]) -> Any:
         results: list[Any] = []
@@ -132,7 +140,7 @@ class FileSpoolTests(SpoolContract, DoubtContract, SynchronousTestCase):
         self.addCleanup(lambda: [self.wait(spool.close()) for spool in self.opened])
 
     def open(self, now: float = 0.0, **options: Any) -> ISpool:
-        spool = open_spool(self.directory, self.calls, pid=1, now=now, **options)  # type: ignore[arg-type]
+        spool = open_spool(self.directory, self.calls, pid=1, now=now, **options)
         self.opened.append(spool)
         return spool
 

@@ -35,7 +35,7 @@ class DamageCase(SynchronousTestCase):
         self.wait(spool.close())
 
     def open(self) -> Any:
-        return open_spool(self.directory, self.calls, pid=1, now=0.0)  # type: ignore[arg-type]
+        return open_spool(self.directory, self.calls, pid=1, now=0.0)
 
     def running(self) -> Any:
         spool = self.open()
@@ -134,7 +134,7 @@ class SetBackTests(DamageCase):
         results = tuple(Result(recipient.address, State.QUEUED, 87_000.0, "later") for recipient in entry.recipients)
         self.wait(spool.record(Report(entry.message, results, (), False)))
         self.wait(spool.close())
-        spool = open_spool(self.directory, self.calls, pid=1, now=1000.0, longest_wait=600.0)  # type: ignore[arg-type]
+        spool = open_spool(self.directory, self.calls, pid=1, now=1000.0, longest_wait=600.0)
         self.addCleanup(lambda: self.wait(spool.close()))
         self.assertEqual(299, len(self.wait(spool.claim(1599.0, 1000))))
         self.assertEqual(1600.0, self.wait(spool.next_due()))

@@ -32,7 +32,7 @@ class SharingCase(SynchronousTestCase):
     def member(self, worker: int, identity: tuple[int, int] | None = None) -> Spool:
         spool = open_spool(
             self.directory,
-            self.calls,  # type: ignore[arg-type]
+            self.calls,
             pid=1,
             now=100.0,
             retry_in=lambda _attempts: 300.0,
