@@ -109,6 +109,9 @@ class Delivery:
     An agent answers with one outcome for each recipient of the envelope, by address. Where it hands the message to
     somebody who may take it and not be able to say so, it calls `mark` first and waits: what fires is durable, and a
     failure means that nothing may be sent.
+
+    `alone`: it is the only recipient of the message that has something to wait for, so that what becomes of it is
+    recorded at once. Then `mark` may be called as soon as the attempt begins: one that was not needed does not stay.
     """
 
     message: int
@@ -117,6 +120,7 @@ class Delivery:
     content: IContent
     destination: Destination
     mark: Mark
+    alone: bool = False
 
     @property
     def sender(self) -> Address | None:

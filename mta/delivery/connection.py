@@ -68,6 +68,8 @@ class ClientConnection(Protocol):
         self._gone = gone
         self._content: IContent | None = None
         self._mark: Mark | None = None
+        self._mark_is_asked = False
+        self._mark_stands = False
         self._producer: ContentProducer | None = None
         self._done: Deferred[TransactionDone] | None = None
         self._timer: IDelayedCall | None = None
@@ -88,9 +90,14 @@ class ClientConnection(Protocol):
         """What the server offered."""
         return self._session.capabilities
 
-    def transact(self, transaction: Transaction, content: IContent, mark: Mark) -> Deferred[TransactionDone]:
+    def transact(
+        self, transaction: Transaction, content: IContent, mark: Mark, *, early: bool = False
+    ) -> Deferred[TransactionDone]:
         """
         Send one message. The connection must be ready. The end of the content waits for `mark`.
+
+        `early`: the mark may be asked for before the server has invited the content. Where its commands take one round
+        trip and small content would wait behind it, the disk and the server are waited for at the same time.
 
         Fires when the connection is ready again or closes, so that whoever counts transactions counts connections.
         """
@@ -99,8 +106,11 @@ class ClientConnection(Protocol):
         self.transactions += 1
         self._content = content
         self._mark = mark
+        self._mark_is_asked = self._mark_stands = False
         self._done = done
         self._go_on()
+        if early and self._content is not None and content.whole() is not None and self.offers.pipelining:
+            self._ask_mark([recipient.address for recipient in transaction.envelope.recipients])
         return done
 
     def quit(self) -> None:
@@ -189,21 +199,33 @@ class ClientConnection(Protocol):
         return bool(output)
 
     def _send_content(self, recipients: Sequence[Address]) -> None:
-        content, mark = self._content, self._mark
-        # The session asks for it within `transact` only.
-        assert content is not None
-        assert mark is not None
-        marked = mark(recipients, self.host)
-        number = self.transactions
-        marked.addCallbacks(self._marked, self._mark_failed, (number,), errbackArgs=(number,))
-        if self._content is not None and content.whole() is None:
+        if self._mark_stands:
+            self._allow_end()
+            return
+        if not self._mark_is_asked:
+            self._ask_mark(recipients)
+        content = self._content
+        if content is not None and content.whole() is None:
             # What is large goes on its way meanwhile, and its end alone waits.
             self._producer = ContentProducer(content, self._send_piece, self._content_ended, self._content_failed)
             self.transport.registerProducer(self._producer, False)
 
+    def _ask_mark(self, recipients: Sequence[Address]) -> None:
+        assert self._mark is not None  # within `transact` only
+        self._mark_is_asked = True
+        number = self.transactions
+        marked = self._mark(recipients, self.host)
+        marked.addCallbacks(self._marked, self._mark_failed, (number,), errbackArgs=(number,))
+
     def _marked(self, _done: None, number: int) -> None:
         if number != self.transactions or self._content is None:
             return  # the server did not wait
+        self._mark_stands = True
+        if self._session.wants_content:
+            self._allow_end()
+
+    def _allow_end(self) -> None:
+        assert self._content is not None
         self._session.allow_end()
         whole = self._content.whole()
         if whole is not None:

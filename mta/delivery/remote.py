@@ -201,7 +201,7 @@ class RemoteAgent:
             attempt.hindered(Deferral(why, Phase.MAIL, Scope.MESSAGE, connection.host, enhanced="4.4.2"))
             return None
         transaction = Transaction(message.envelope, message.content.size)
-        return await connection.transact(transaction, message.content, delivery.mark)
+        return await connection.transact(transaction, message.content, delivery.mark, early=delivery.alone)
 
     def _give_back(self, connection: ClientConnection) -> None:
         if connection.is_ready:

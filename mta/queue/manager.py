@@ -360,6 +360,7 @@ class QueueManager:
             content=self._spool.content(entry),
             destination=job.destination,
             mark=lambda addresses, host: self._mark(job, addresses, host),
+            alone=len(entry.recipients) == 1,
         )
         attempt = maybeDeferred(self._agent.deliver, delivery).addCallback(concluding.by_recipient, job.recipients)
         attempt.addCallbacks(self._attempt_ended, self._attempt_crashed, callbackArgs=(job,), errbackArgs=(job,))

@@ -122,8 +122,9 @@ class ThreadedCommit:
         self._more = more
         fire(batch, events, self._journal)
         if self._more or self._waiting:
-            # What the answers brought about is sent first: in the next turn but one.
-            self._call_soon(lambda: self._call_soon(self._start))
+            # Before what the answers brought about is sent: a mark that is asked for with the commands of a transaction
+            # is to be on its way to the disk while they are on theirs.
+            self._start()
         else:
             self._is_busy = False
             self._end_if_closed()

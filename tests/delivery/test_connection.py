@@ -69,8 +69,8 @@ class ConnectionCase(SynchronousTestCase):
         )
         self.connection.makeConnection(self.transport)
 
-    def greet(self) -> None:
-        self.hear(b"220 x\r\n", b"250-x\r\n250 PIPELINING\r\n")
+    def greet(self, offer: bytes = b"PIPELINING") -> None:
+        self.hear(b"220 x\r\n", b"250-x\r\n250 " + offer + b"\r\n")
         self.assertIs(self.connection, self.successResultOf(self.opened))
         self.transport.writes.clear()
 
@@ -78,9 +78,9 @@ class ConnectionCase(SynchronousTestCase):
         for piece in pieces:
             self.connection.dataReceived(piece)
 
-    def transact(self, content: Content, mark: Mark = marked) -> Deferred[TransactionDone]:
+    def transact(self, content: Content, mark: Mark = marked, *, early: bool = False) -> Deferred[TransactionDone]:
         transaction = Transaction(Envelope(SENDER, (Recipient(ONE),)), content.size)
-        return self.connection.transact(transaction, content, mark)
+        return self.connection.transact(transaction, content, mark, early=early)
 
     def lose(self, error: Exception) -> None:
         self.connection.connectionLost(Failure(error))
@@ -264,6 +264,81 @@ class MarkTests(ConnectionCase):
         self.assertNotIn(b"LAST", b"".join(self.transport.writes))
         self.marks[1].callback(None)
         self.assertIn(b"LAST", self.transport.writes[-1])
+
+    def begun_early(self, content: Content, offer: bytes = b"PIPELINING") -> Deferred[TransactionDone]:
+        self.greet(offer)
+        return self.transact(content, self.mark, early=True)
+
+    def test_early(self) -> None:
+        """Asked for with the commands, the mark and the invitation may come in either order: both are waited for."""
+        for mark_first in (True, False):
+            self.setUp()
+            done = self.begun_early(Content(b"text\r\n"))
+            self.assertEqual([([ONE], HOST)], self.asked)
+            self.transport.writes.clear()
+            steps = [lambda: self.marks[0].callback(None), lambda: self.hear(OK, OK, GO)]
+            for step in steps if mark_first else reversed(steps):
+                self.assertEqual([], self.transport.writes)
+                step()
+            self.assertEqual([b"text\r\n.\r\n"], self.transport.writes)
+            self.assertEqual(1, len(self.marks))
+            self.hear(OK)
+            self.assertEqual("delivered", brief(self.successResultOf(done).outcomes[ONE]))
+
+    def test_early_mark_at_once(self) -> None:
+        """A mark that stands before it is waited for sends the content once, when it is invited."""
+        self.greet()
+        self.transact(Content(b"text\r\n"), early=True)
+        self.transport.writes.clear()
+        self.hear(OK, OK, GO)
+        self.assertEqual([b"text\r\n.\r\n"], self.transport.writes)
+
+    def test_early_only_where_it_saves_time(self) -> None:
+        """Large content, and a server without PIPELINING, get their mark with the invitation, for who was accepted."""
+        for content, offer in ((Content(b"x" * 9, 5), b"PIPELINING"), (Content(b"text\r\n"), b"HELP")):
+            self.setUp()
+            self.begun_early(content, offer)
+            self.hear(OK)
+            self.assertEqual([], self.marks)
+            self.hear(OK)
+            self.hear(GO)
+            self.assertEqual([((ONE,), HOST)], self.asked)
+
+    def test_early_mark_that_fails(self) -> None:
+        """Where the spool can't take an early mark the attempt ends, before its content or before it is invited."""
+        for invited in (True, False):
+            self.setUp()
+            done = self.begun_early(Content(b"text\r\n"))
+            self.transport.writes.clear()
+            if invited:
+                self.hear(OK, OK, GO)
+            self.marks[0].errback(SpoolError("spool: disk full"))
+            outcome = self.successResultOf(done).outcomes[ONE]
+            assert isinstance(outcome, Deferral)
+            self.assertEqual((Scope.OURSELVES, False), (outcome.scope, outcome.in_doubt))
+            self.assertEqual([], self.transport.writes)
+            self.assertTrue(self.transport.disconnecting)
+
+    def test_early_mark_of_nobody(self) -> None:
+        """A recipient that is refused has that answer and no doubt, and the mark that comes then sends nothing."""
+        for fails in (False, True):
+            self.setUp()
+            done = self.begun_early(Content(b"text\r\n"))
+            self.hear(OK, b"550 5.1.1 nobody\r\n", b"503 5.5.1 no recipients\r\n", OK)
+            self.assertEqual("failure 5.1.1", brief(self.successResultOf(done).outcomes[ONE]))
+            self.transport.writes.clear()
+            if fails:
+                self.marks[0].errback(SpoolError("spool: disk full"))
+            else:
+                self.marks[0].callback(None)
+            self.assertEqual([], self.transport.writes)
+            second = self.transact(Content(b"more\r\n"), self.mark, early=True)
+            self.transport.writes.clear()
+            self.hear(OK, OK, GO)
+            self.assertEqual([], self.transport.writes)
+            self.marks[1].callback(None)
+            self.assertEqual([b"more\r\n.\r\n"], self.transport.writes)
+            self.assertNoResult(second)
 
     def test_slow_behind_the_dot(self) -> None:
         """A server that takes too long behind the dot leaves a doubt; before it, none (RFC 1047)."""

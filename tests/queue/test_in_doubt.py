@@ -111,6 +111,13 @@ class RetryTests(DoubtCase):
             world.restart()
             self.assertNotIn("in-doubt", world.kinds(message), outcome)
 
+    def test_who_may_be_marked_early(self) -> None:
+        """Only the mark of a message to one recipient: another's outcome may wait for the rest of the message."""
+        world = self.world
+        world.send("x@a.test")
+        world.send("x@a.test", "y@b.test")
+        self.assertEqual([True, False, False], [delivery.alone for delivery in world.agent.asked])
+
     def test_mark_fails(self) -> None:
         """A disk that takes no mark fails it, so that the agent sends nothing."""
         world = self.world
