@@ -6,8 +6,9 @@ Never: knows what is counted; trusts a worker to live: what a dead one held is w
 
 A key is found by a keyed digest of 64 bits in a bucket of 16 rows: the key is random, so nobody can choose clients
 that fall into one bucket. A lock of the kernel on the number of the bucket, which dies with its process, makes each
-step one.
-To take and leave a place costs 13 us, a rate 6 us.
+step one. Places need it for the first of a key alone: a row in which a worker has a place is nobody else's to use
+again, and nobody else writes to its word.
+To take and leave a place costs 1.3 us, the first of a key 4.6 us, a rate 6 us.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from threading import Lock
 
 from mta.policy.rates import MAX_CLIENTS
 
@@ -54,6 +56,7 @@ class SharedCounts:
         self._seconds = seconds
         self._places = _Table(self._words, descriptor, _HEADER, places, 2 + columns, 0)
         self._rates = _Table(self._words, descriptor, self._places.end, rates, 4, places)
+        self._kinds: dict[str, SharedPlaces] = {}
 
     @classmethod
     def make(cls, columns: int, keys: int) -> int:
@@ -71,7 +74,12 @@ class SharedCounts:
         return descriptor
 
     def places(self, kind: str) -> SharedPlaces:
-        return SharedPlaces(self._places, self._digest(kind), self._columns, self._column, self._milliseconds)
+        made = self._kinds.get(kind)
+        if made is None:
+            digest = self._digest(kind)
+            made = SharedPlaces(self._places, digest, self._columns, self._column, self._milliseconds)
+            self._kinds[kind] = made
+        return made
 
     def rates(self, kind: str, limit: int) -> SharedRates:
         return SharedRates(self._rates, self._digest(kind), limit, self._milliseconds)
@@ -143,6 +151,10 @@ class SharedPlaces:
     """
     `mta.policy.counts.Places` over all workers. A row: digest, who took last, and for each worker its count and, in the
     upper half of the word, when it last said that it waits.
+
+    Who takes a place counts it first and looks then whether all together are within the limit. Of several that do so at
+    once the last to look sees the counts of all, so never more than the limit stay; at the last place two may give way
+    to each other, and they look again one after the other, with the lock.
     """
 
     has_rivals = True
@@ -155,31 +167,49 @@ class SharedPlaces:
         self._columns = columns
         self._column = column
         self._now = now
+        # The rows of the keys that we have places of.
+        self._rows: dict[str, int] = {}
+        self._fence = Lock()
 
     def take(self, key: str, limit: int) -> bool:
-        digest, words = self._digest(key), self._table.words
+        row = self._rows.get(key)
+        if row is not None and self._table.words[row + 2 + self._column] & _LOW and self._take(row, limit):
+            return True
+        digest = self._digest(key)
         with self._table.locked(digest):
             row = self._table.find(digest)
             if row is None:
                 row = self._free_row(digest)
                 if row is None or limit <= 0:
                     return False
-            taken = sum(word & _LOW for word in words[row + 2 : row + 2 + self._columns])
-            if taken >= limit or not self._has_turn(row, limit):
+            if not self._take(row, limit):
                 return False
-            mine = row + 2 + self._column
-            words[mine] = (words[mine] & _LOW) + 1
-            words[row + 1] = self._column + 1
-            return True
+        self._rows[key] = row
+        return True
+
+    def _take(self, row: int, limit: int) -> bool:
+        """Take a place in a row that can't become another key's meanwhile."""
+        words, first, mine = self._table.words, row + 2, row + 2 + self._column
+        taken = words[first : first + self._columns].tolist()
+        if sum(taken) > _LOW and not self._has_turn(row, limit):  # somebody waits, or has waited
+            return False
+        words[mine] = (taken[self._column] & _LOW) + 1  # and we wait no more
+        with self._fence:  # what was written is seen by all processors before what follows is read
+            pass
+        if self._sum(row) > limit:
+            words[mine] = taken[self._column]
+            return False
+        words[row + 1] = self._column + 1
+        return True
 
     def leave(self, key: str) -> None:
-        digest, words = self._digest(key), self._table.words
-        with self._table.locked(digest):
-            row = self._table.find(digest)
-            mine = -1 if row is None else row + 2 + self._column
-            if mine < 0 or not words[mine] & _LOW:
-                raise ValueError(f"no place of {key!r} is ours")
-            words[mine] -= 1
+        row, words = self._rows.get(key), self._table.words
+        mine = -1 if row is None else row + 2 + self._column
+        if mine < 0 or not words[mine] & _LOW:
+            raise ValueError(f"no place of {key!r} is ours")
+        if words[mine] & _LOW == 1:  # from then on the row may be another key's
+            del self._rows[key]
+        words[mine] -= 1
 
     def wait(self, key: str) -> None:
         digest, words = self._digest(key), self._table.words
@@ -194,8 +224,12 @@ class SharedPlaces:
         return row is not None and any(waits for waits, _held in self._rivals(row))
 
     def taken(self, key: str) -> int:
-        row, words = self._table.find(self._digest(key)), self._table.words
-        return 0 if row is None else sum(word & _LOW for word in words[row + 2 : row + 2 + self._columns])
+        row = self._table.find(self._digest(key))
+        return 0 if row is None else self._sum(row)
+
+    def _sum(self, row: int) -> int:
+        first = row + 2
+        return sum([word & _LOW for word in self._table.words[first : first + self._columns]])
 
     def _has_turn(self, row: int, limit: int) -> bool:
         """Whether those who wait leave us this place: each gets its part, and where there are too few, its turn."""

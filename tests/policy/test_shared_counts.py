@@ -93,6 +93,16 @@ class PlacesTests(SharedCase):
         self.workers[2].wipe(0)
         self.assertEqual({1}, {two.taken(f"key {number}") for number in range(50)})
 
+    def test_two_at_the_last_place(self) -> None:
+        """A place that another worker has counted, and may give back, is not there to be taken: never one too many."""
+        one, two, _three = self.places()
+        self.assertEqual([True, True], [one.take("a", 3), two.take("a", 3)])
+        two.take("a", 4)  # as a worker that has counted its place and has not looked at the limit yet
+        self.assertFalse(one.take("a", 3))
+        two.leave("a")
+        self.assertTrue(one.take("a", 3))
+        self.assertEqual(3, one.taken("a"))
+
     def test_rows_are_used_again(self) -> None:
         """Any number of keys may come and go."""
         one, two, _three = self.places()
