@@ -80,6 +80,8 @@ class ServerProtocol(PatientLineReceiver):
             self._hang_up(verdict.reply.encode())
         elif self._sessions.stopping:
             self._hang_up_with(replies.SHUTTING_DOWN)
+        elif self._trusted:
+            self._greet()
         else:
             # Two turns of the reactor: what the peer has sent before we speak is read between them.
             self._timer = listener.clock.callLater(0, self._listen_first)

@@ -24,6 +24,11 @@ class GreetingTests(SynchronousTestCase):
         site.turn()
         self.assertEqual(b"220 ", client.heard()[:4])
 
+    def test_trusted_at_once(self) -> None:
+        """Who may relay is not suspected of talking early: the greeting comes with the connection."""
+        client = Client(Site(), TRUSTED)
+        self.assertEqual(b"220 ", client.heard()[:4])
+
     def test_early_talkers(self) -> None:
         """Data before the greeting is 554 without an enhanced code, and the end (RFC 5321 3.1, 4.3.1)."""
         for turns in range(2):
