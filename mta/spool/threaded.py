@@ -101,21 +101,34 @@ class ThreadedCommit:
         batch = self._gather()
         if not batch:  # it was closed
             self._end_if_closed()
-        elif self._has_started(batch):
+        elif not is_brief(batch):
+            self._batches.put(partial(self._run, batch))
+        elif self._database.turn is None or self._database.turn.take():
+            self._start_brief(batch)
+        else:
+            self._more = batch
+            self._batches.put(self._wait_for_turn)
+
+    def _start_brief(self, batch: list[Request[Any]]) -> None:
+        """Run the statements of a batch; it is our turn."""
+        if start_batch(self._database, batch):
             self._batches.put(partial(self._finish, batch))
         else:
-            self._batches.put(partial(self._run, batch))
+            self._start_elsewhere(batch)
 
-    def _has_started(self, batch: list[Request[Any]]) -> bool:
-        if not is_brief(batch):
-            return False
-        turn = self._database.turn
-        if turn is not None and not turn.take():
-            return False
-        started = start_batch(self._database, batch)
-        if turn is not None and not started:
-            turn.leave()
-        return started
+    def _start_elsewhere(self, batch: list[Request[Any]]) -> None:
+        """Leave a batch to the thread, with the turn that it will have to take."""
+        if self._database.turn is not None:
+            self._database.turn.leave()
+        self._batches.put(partial(self._run, batch))
+
+    def _turn_came(self) -> None:
+        """The thread has waited for the turn; what has gathered by now goes along."""
+        batch = self._gather()
+        if is_brief(batch):
+            self._start_brief(batch)
+        else:
+            self._start_elsewhere(batch)
 
     def _finished(self, batch: list[Request[Any]], events: list[Event], more: list[Request[Any]]) -> None:
         """A batch is on disk, and the thread waits for the next; it has taken what is to come first, `more`."""
@@ -155,13 +168,24 @@ class ThreadedCommit:
                 self._database.turn.leave()
         self._answer(batch, events, [])
 
+    def _wait_for_turn(self) -> None:
+        """
+        Wait until no other process writes, and let the reactor go on.
+
+        Only then a batch is gathered: while another process has its turn, more comes together. Measured with two
+        workers, CPU time a message: 0.603 -> 0.541 ms with connections reused, 0.815 -> 0.773 with one for each
+        message (4 KB, 20 sessions; means of three runs, taking turns).
+        """
+        if self._database.turn is not None:
+            self._database.turn.wait()
+        self._call_in_reactor(self._turn_came)
+
     def _run(self, batch: list[Request[Any]]) -> None:
         """Run a batch, and those that have gathered by then, up to one that the reactor can run."""
         while batch:
             run = self._run_in_reactor if is_brief(batch) else here
             with self._database.turn or nullcontext():
-                # Brief, and here because another process has its turn: also then. With two workers it made 1,430
-                # messages a second of 1,325, and 2,080 of 1,895 with connections reused.
+                # Brief, and here because the reactor could not begin: SQLite's own lock is waited for here.
                 events = run_batch(self._database, batch, run)
             more = self._gather()
             if not more or is_brief(more):

@@ -32,12 +32,16 @@ class WritersTurn:
             return False
         return True
 
+    def wait(self) -> None:
+        """Take the turn as soon as it is free."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
     def leave(self) -> None:
         """Give it to who waits for it."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def __enter__(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.wait()
 
     def __exit__(self, *_exception: object) -> None:
         self.leave()

@@ -134,6 +134,28 @@ class CommitTests(SynchronousTestCase):
         self.assertTrue(theirs.take())  # ours is over
         theirs.leave()
 
+    def test_what_comes_before_the_turn_goes_along(self) -> None:
+        """What comes while another process writes shares the transaction of what waits for the turn, in order."""
+        for meanwhile in (Brief[int], lambda work: work):
+            calls, committing, _other = self.on_disk()
+            folder = Path(self.mktemp())
+            folder.mkdir()
+            ours, theirs = WritersTurn(folder), WritersTurn(folder)
+            committing._database.turn = ours
+            statements: list[str] = []
+            committing._database.set_trace_callback(statements.append)
+            self.assertTrue(theirs.take())
+            answered: list[int] = []
+            committing.submit(Brief(partial(told, 0))).addCallback(answered.append)
+            calls.run_one()  # the thread waits for the turn
+            last = committing.submit(meanwhile(partial(told, 1))).addCallback(answered.append)
+            theirs.leave()
+            calls.wait(last)
+            self.assertEqual([0, 1], answered)
+            self.assertEqual(1, statements.count("COMMIT"))
+            self.assertTrue(theirs.take())
+            theirs.leave()
+
     def test_long_work_behind_brief_work(self) -> None:
         """Brief and other work that come in any order are answered in that order, once each."""
         calls, committing, _other = self.on_disk()
