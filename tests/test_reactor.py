@@ -146,6 +146,22 @@ class EagerReactorTests(SynchronousTestCase):
         self.until(lambda: served.lost is not None)
         self.assertEqual([], self.reactor.getWriters())
 
+    def test_fault_ends_one_connection(self) -> None:
+        """What a protocol raises is logged and costs its connection; the others of the same turn are served."""
+
+        def fail(data: bytes) -> None:
+            raise RuntimeError(data)
+
+        clients = [self.client(self.server()) for _ in range(3)]
+        self.until(lambda: len(self.made) == 3)
+        self.made[1].dataReceived = fail  # type: ignore[method-assign]
+        for client in clients:
+            client.sendall(b"hello")
+        self.until(lambda: self.made[1].lost is not None)
+        self.until(lambda: self.made[0].heard == self.made[2].heard == b"hello")
+        self.assertEqual([None, None], [self.made[0].lost, self.made[2].lost])
+        self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+
     def test_connecting_waits_in_the_kernel(self) -> None:
         """A connection that takes time to be made is polled for: the loop sleeps, it does not ask again and again."""
         full = socket.socket()
