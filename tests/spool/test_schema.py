@@ -123,3 +123,20 @@ class OpeningTests(SynchronousTestCase):
         """Opening for reading what is not there fails and creates nothing."""
         self.assertRaises(SpoolError, schema.connect, self.path, read_only=True)
         self.assertFalse(self.path.exists())
+
+
+class DeletingTests(SynchronousTestCase):
+    def test_content_that_goes_is_not_written_again(self) -> None:
+        """To delete a megabyte of content takes a few pages of the log, however SQLite was built."""
+        path = Path(self.mktemp())
+        database = schema.connect(path)
+        self.addCleanup(database.close)
+        schema.prepare(database, str(path))
+        database.executemany(
+            "INSERT INTO chunks (message, number, data) VALUES (7, ?, ?)",
+            [(number, b"x" * schema.CHUNK_SIZE) for number in range(4)],
+        )
+        log = Path(f"{path}-wal")
+        before = log.stat().st_size
+        database.execute("DELETE FROM chunks WHERE message = 7")
+        self.assertLess(log.stat().st_size - before, 64 * 1024)
