@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mta.smtp.content import is_clean
 from mta.smtp.dots import DotDecoder, DotEncoder
 
 
@@ -198,3 +199,11 @@ def _newlines(got: bytes, content: bytes) -> int:
     """Line ends in `got`, without the one that `finish` adds to a last line that has none."""
     added = 0 if not content or content.endswith((b"\r", b"\n")) else 1
     return got.count(b"\r\n") - added
+
+
+class LineEndTests(unittest.TestCase):
+    @given(st.lists(st.sampled_from((b"\r", b"\n", b"\r\n", b"a", b"\0", b"\x0b", b"\x85", b"\xff"))).map(b"".join))
+    def test_clean_is_what_has_whole_line_ends_only(self, content: bytes) -> None:
+        """Content is clean exactly where nothing of it is a CR or LF once its CRLFs are taken out."""
+        lines = content.split(b"\r\n")
+        self.assertEqual(not any(b"\r" in line or b"\n" in line for line in lines), is_clean(content))
