@@ -20,13 +20,14 @@ from mta.interfaces import IContent, IReceiving
 from mta.spool import storing
 from mta.spool.commit import Brief
 from mta.spool.errors import SpoolDamageError
+from mta.spool.fresh import FreshContent
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 
 T = TypeVar("T")
 
 # Chunks of one message that may wait for the disk before its sender is paused: one being written, one behind it.
 MAX_WAITING_CHUNKS = 2
-# Content up to this size travels with its entry to the first attempt; larger is read back chunk by chunk.
+# Content up to this size travels with its entry to the first attempt and leaves in one write; larger goes by chunks.
 SMALL = 64 * 1024
 
 
@@ -40,8 +41,9 @@ class Submit(Protocol):
 class Receiving:
     """A message that is arriving. Up to one chunk of it is held here and goes in with the commit."""
 
-    def __init__(self, message: int, worker: int, submit: Submit, stage: Submit) -> None:
+    def __init__(self, message: int, worker: int, submit: Submit, stage: Submit, fresh: FreshContent) -> None:
         self.size = 0
+        self._fresh = fresh
         self._message = message
         self._worker = worker
         self._submit = submit
@@ -80,6 +82,7 @@ class Receiving:
         message, number = self._message, self._chunks
         self._chunks += 1
         self._waiting += 1
+        self._fresh.keep(message, number, data)
         stored = self._stage(lambda database: storing.stage_chunk(database, message, number, data))
         stored.addCallbacks(self._chunk_stored, self._chunk_failed)
 
@@ -102,6 +105,10 @@ class Receiving:
             self._drop_chunks()
             return fail(self._fault)
         message, size, chunks, worker = self._message, self.size, self._chunks, self._worker if claim else None
+        if not claim:
+            self._fresh.forget(message)
+        elif content and size > SMALL:
+            self._fresh.keep(message, chunks, content)
         accepted = storing.accepted_event(message, now, envelope, origin, size)
 
         def work(database: SpoolConnection) -> None:
@@ -129,7 +136,7 @@ class Receiving:
             envelope.expanded,
         )
         committed = self._submit(Brief(work) if size <= SMALL else work).addCallback(lambda _done: entry)
-        if chunks:
+        if size > SMALL:
             committed.addErrback(self._commit_failed)
         return committed
 
@@ -144,8 +151,9 @@ class Receiving:
             self._drop_chunks()
 
     def _drop_chunks(self) -> None:
+        message = self._message
+        self._fresh.forget(message)
         if self._chunks:
-            message = self._message
             dropped = self._submit(lambda database: storing.drop_chunks(database, message))
             dropped.addErrback(lambda _fault: None)  # what stays is swept at the next start
 
@@ -153,13 +161,14 @@ class Receiving:
 @implementer(IContent)
 class StoredContent:
     """
-    The content of an entry, from memory where it is small and fresh, else read chunk by chunk.
+    The content of an entry, from memory where it is fresh, else read chunk by chunk.
 
     `damaged` is told why a chunk can't be read, where asking again would be of no use.
     """
 
-    def __init__(self, entry: Entry, read: Submit, damaged: Callable[[str], None]) -> None:
+    def __init__(self, entry: Entry, read: Submit, damaged: Callable[[str], None], fresh: FreshContent) -> None:
         self.size = entry.size
+        self._fresh = fresh
         self._damaged = damaged
         self._message = entry.message
         self._content = entry.content
@@ -172,6 +181,9 @@ class StoredContent:
         if self._content is not None:
             return succeed(self._content if index == 0 else b"")
         message, size = self._message, self.size
+        fresh = self._fresh.chunk(message, index)
+        if fresh is not None:
+            return succeed(fresh)
 
         def work(database: SpoolConnection) -> bytes:
             row = database.execute(

@@ -29,6 +29,7 @@ from mta.spool.ballast import Ballast
 from mta.spool.commit import Brief, Growth, InlineCommit, Journal, Staging
 from mta.spool.content import SMALL, Receiving, StoredContent
 from mta.spool.errors import SpoolError
+from mta.spool.fresh import FreshContent
 from mta.spool.schema import SpoolConnection
 from mta.spool.soundness import Files
 from mta.spool.storing import RetryIn
@@ -85,6 +86,7 @@ class Spool:
         self._reading = reading
         self._worker = worker
         self._unreadable: dict[int, str] = {}  # messages whose content could not be read, until that is recorded
+        self._fresh = FreshContent()
         self.largest_id = largest_id
         self.damage = damage
 
@@ -95,13 +97,13 @@ class Spool:
         def stage(work: Callable[[SpoolConnection], T]) -> Deferred[T]:
             return self._writing.submit(Staging(work))
 
-        return Receiving(message, self._worker, submit, stage)
+        return Receiving(message, self._worker, submit, stage, self._fresh)
 
     def content(self, entry: Entry) -> IContent:
         def damaged(reason: str) -> None:
             self._unreadable[entry.message] = reason
 
-        return StoredContent(entry, self._reading.submit, damaged)
+        return StoredContent(entry, self._reading.submit, damaged, self._fresh)
 
     def claim(self, now: float, limit: int) -> Deferred[list[Entry]]:
         return self._writing.submit(lambda database: storing.claim_due(database, self._worker, now, limit))
@@ -119,7 +121,10 @@ class Spool:
         return self._writing.submit(Brief(lambda database: storing.mark(database, message, addresses, host)))
 
     def record(self, report: Report) -> Deferred[float | None]:
-        unreadable = None if report.keep_claim else self._unreadable.pop(report.message, None)
+        unreadable = None
+        if not report.keep_claim:
+            self._fresh.forget(report.message)
+            unreadable = self._unreadable.pop(report.message, None)
 
         def work(database: SpoolConnection) -> float | None:
             return storing.record(database, report, unreadable)
@@ -135,6 +140,7 @@ class Spool:
         return fault
 
     def crashed(self, message: int, reason: str, now: float, due: float) -> Deferred[float | None]:
+        self._fresh.forget(message)
         return self._writing.submit(lambda database: storing.count_crash(database, message, reason, now, due))
 
     def hold(self, selection: Selection, by: str, now: float) -> Deferred[list[tuple[int, str]]]:
