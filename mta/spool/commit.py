@@ -155,15 +155,17 @@ def finish_batch(
 ) -> list[Event]:
     """The second half, with the fsync."""
     try:
+        if database.content is not None:
+            database.content.secure_names()
         database.execute("COMMIT")  # WAL and synchronous=FULL: this is the fsync
     except Exception as error:
         return _undone(database, batch, error, run)
-    written, database.written = database.written, []
     gone = database.files.missing() if database.files else ""
     if gone:  # committed, to a file that nobody will find again
+        database.rolled_back()
         database.damage = f"spool: {gone}; {ADVICE}"
         return _all_failed(batch, SpoolDamageError(database.damage))
-    return written
+    return database.committed()
 
 
 def _undone(
@@ -195,7 +197,7 @@ def _begin(database: SpoolConnection, batch: list[Request[Any]], *, wait: bool =
 
 
 def _roll_back(database: SpoolConnection) -> None:
-    database.written = []
+    database.rolled_back()
     with suppress(sqlite3.Error):
         if database.in_transaction:
             database.execute("ROLLBACK")

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from mta.entry import Entry, QueuedRecipient
 from mta.envelope import Envelope, Origin
 from mta.interfaces import IContent, IReceiving
-from mta.spool import storing
+from mta.spool import chunks, storing
 from mta.spool.commit import Brief
 from mta.spool.errors import SpoolDamageError
 from mta.spool.fresh import FreshContent
@@ -83,7 +83,7 @@ class Receiving:
         self._chunks += 1
         self._waiting += 1
         self._fresh.keep(message, number, data)
-        stored = self._stage(lambda database: storing.stage_chunk(database, message, number, data))
+        stored = self._stage(lambda database: chunks.stage_chunk(database, message, number, data))
         stored.addCallbacks(self._chunk_stored, self._chunk_failed)
 
     def _chunk_stored(self, _result: None) -> None:
@@ -104,19 +104,19 @@ class Receiving:
         if self._fault is not None:
             self._drop_chunks()
             return fail(self._fault)
-        message, size, chunks, worker = self._message, self.size, self._chunks, self._worker if claim else None
+        message, size, number, worker = self._message, self.size, self._chunks, self._worker if claim else None
         if not claim:
             self._fresh.forget(message)
         elif content and size > SMALL:
-            self._fresh.keep(message, chunks, content)
+            self._fresh.keep(message, number, content)
         accepted = storing.accepted_event(message, now, envelope, origin, size)
 
         def work(database: SpoolConnection) -> None:
             storing.insert_message(database, message, now, envelope, size, worker)
-            if chunks:
-                storing.adopt_chunks(database, message, chunks)
-            if content:
-                storing.insert_chunk(database, message, chunks, content)
+            if number:
+                chunks.adopt_chunks(database, message, number, content)
+            elif content:
+                chunks.insert_chunk(database, message, number, content)
             storing.write_events(database, (accepted,))
 
         entry = Entry(
@@ -154,7 +154,7 @@ class Receiving:
         message = self._message
         self._fresh.forget(message)
         if self._chunks:
-            dropped = self._submit(lambda database: storing.drop_chunks(database, message))
+            dropped = self._submit(lambda database: chunks.drop_chunks(database, message))
             dropped.addErrback(lambda _fault: None)  # what stays is swept at the next start
 
 
@@ -186,14 +186,7 @@ class StoredContent:
             return succeed(fresh)
 
         def work(database: SpoolConnection) -> bytes:
-            row = database.execute(
-                "SELECT data FROM chunks WHERE message = ? AND number = ?", (message, index)
-            ).fetchone()
-            if row is not None:
-                return bytes(row[0])
-            if index * CHUNK_SIZE < size:
-                raise SpoolDamageError(f"spool: chunk {index} of the content is missing")
-            return b""
+            return chunks.read_chunk(database, message, index, size)
 
         return self._read(work).addErrback(self._not_read)
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from mta.events import Event
 from mta.spool.errors import SpoolError
 
-VERSION = 2
+VERSION = 3
 FILE_NAME = "spool.sqlite"
 
 # PRAGMA application_id: tells a file of ours from any other SQLite database. "MTAq" in ASCII.
@@ -39,7 +39,9 @@ CHUNK_SIZE = 256 * 1024
 # start it is an attempt without an outcome. in_doubt is 1 where such an attempt was the last that could tell. The two
 # say nothing of what is done next: that is the state.
 #
-# chunks may stand there before their message: then its id is in staged, and what a crash leaves is swept at start.
+# chunks has the content of small messages and the first chunk of large ones: what is behind it stands in a file. In
+# memory there are no files, and up to version 2 there were none: then all stands here. Chunks may stand there before
+# their message: then its id is in staged, and what a crash leaves is swept at start.
 TABLES = """
 CREATE TABLE workers (
     id       INTEGER PRIMARY KEY,
@@ -100,6 +102,8 @@ ALTER TABLE recipients ADD COLUMN marked TEXT;
 ALTER TABLE recipients ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX recipients_in_doubt ON recipients (message) WHERE in_doubt = 1;
 """,
+    # Content behind a first chunk may stand in a file from here on, of which version 2 knows nothing.
+    3: "",
 }
 
 
@@ -123,6 +127,22 @@ class Ballast(Protocol):
     def give_back(self) -> bool: ...
 
 
+class ContentFiles(Protocol):
+    """Where large content stands: `mta.spool.content_files.ContentFiles`."""
+
+    def write(self, message: int, number: int, data: bytes) -> None: ...
+
+    def secure(self, message: int, octets: int) -> None: ...
+
+    def secure_names(self) -> None: ...
+
+    def read(self, message: int, number: int, octets: int) -> bytes: ...
+
+    def remove(self, message: int) -> None: ...
+
+    def messages(self) -> list[int]: ...
+
+
 class Turn(Protocol):
     """Whose turn it is to write, among the processes that share the file: `mta.spool.turn.WritersTurn`."""
 
@@ -141,23 +161,38 @@ class SpoolConnection(sqlite3.Connection):
     """
     A connection, and what is to be known of it.
 
-    `written` are the events of the open transaction, for the log to tell once they are on disk; `syncs` says whether a
-    commit has an fsync, `waits` whether its begin waits for a lock; `damage` says why nothing may be written any more,
-    "" while all is well. `files` and `ballast` are those of a spool on a disk, `turn` is taken for each transaction
-    where several processes write to it.
+    `written` are the events of the open transaction, for the log to tell once they are on disk; `gone` are messages
+    that it removes, whose files may go behind it. `syncs` says whether a commit has an fsync, `waits` whether its begin
+    waits for a lock; `damage` why nothing may be written any more, "" while all is well. `files`, `ballast` and
+    `content` are those of a spool on a disk; `turn` is taken for each transaction where several processes write to it.
     """
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self.text_factory = _text
         self.written: list[Event] = []
+        self.gone: list[int] = []
         self.begin = "BEGIN IMMEDIATE"
         self.syncs = True
         self.waits = True
         self.damage = ""
         self.files: Files | None = None
         self.ballast: Ballast | None = None
+        self.content: ContentFiles | None = None
         self.turn: Turn | None = None
+
+    def committed(self) -> list[Event]:
+        """What was written; and what the transaction has removed goes from the disk as well."""
+        written, self.written = self.written, []
+        gone, self.gone = self.gone, []
+        if self.content is not None:
+            for message in gone:
+                self.content.remove(message)
+        return written
+
+    def rolled_back(self) -> None:
+        """Nothing of the transaction was."""
+        self.written, self.gone = [], []
 
 
 def connect(path: Path, *, read_only: bool = False, immutable: bool = False, create: bool = True) -> SpoolConnection:

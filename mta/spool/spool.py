@@ -28,6 +28,7 @@ from mta.spool import changing, schema, storing
 from mta.spool.ballast import Ballast
 from mta.spool.commit import Brief, Growth, InlineCommit, Journal, Staging
 from mta.spool.content import SMALL, Receiving, StoredContent
+from mta.spool.content_files import ContentFiles
 from mta.spool.errors import SpoolError
 from mta.spool.fresh import FreshContent
 from mta.spool.schema import SpoolConnection
@@ -252,10 +253,9 @@ def _begin(
     except sqlite3.Error as error:
         if database.in_transaction:
             database.execute("ROLLBACK")
-        database.written = []
+        database.rolled_back()
         raise SpoolError(f"{name}: cannot begin: {error}") from error
-    written, database.written = database.written, []
-    for event in written:
+    for event in database.committed():
         journal(event)
     return max(found or 0 for (found,) in ids)
 
@@ -298,12 +298,15 @@ def open_spool(
         gone = Files(path, who.identity).missing()
         if gone:
             raise SpoolError(f"spool: {gone}")
+    database.content = files = ContentFiles(state_dir, schema.CHUNK_SIZE)
+    files.make()
     with (turn := WritersTurn(state_dir) if member else None) or nullcontext():
         largest_id = _begin(database, str(path), pid, now, journal, retry_in, longest_wait, who)
     database.files, database.ballast, database.turn = Files(path, who.identity), ballast, turn
-    reading_from = schema.connect(path, read_only=True)
+    source = schema.connect(path, read_only=True)
+    source.content = files
     writing = ThreadedCommit(database, reactor.callFromThread, soon, journal, "spool writer")
-    reading = ThreadedCommit(reading_from, reactor.callFromThread, soon, journal, "spool reader")
+    reading = ThreadedCommit(source, reactor.callFromThread, soon, journal, "spool reader")
     return Spool(writing, reading, who.worker, largest_id, lambda: database.damage)
 
 

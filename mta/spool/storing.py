@@ -14,10 +14,9 @@ from mta.address import Address, parse_address
 from mta.entry import Entry, NewMessage, QueuedRecipient, Report, State
 from mta.envelope import Body, Envelope, Origin, Ret
 from mta.events import Event, Kind
-from mta.ids import worker_of
 from mta.outcome import DOUBT, Phase
+from mta.spool import chunks
 from mta.spool.details import alias_in, decoded, encoded, message_details, notify_in, recipient_details, storable
-from mta.spool.errors import SpoolError
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 
 # Seconds until a recipient that is in doubt is tried again, after so many attempts.
@@ -88,50 +87,12 @@ def insert_message(
     )
 
 
-def insert_chunk(database: SpoolConnection, message: int, number: int, data: bytes) -> None:
-    """One chunk of content."""
-    database.execute("INSERT INTO chunks (message, number, data) VALUES (?, ?, ?)", (message, number, data))
-
-
-def stage_chunk(database: SpoolConnection, message: int, number: int, data: bytes) -> None:
-    """One chunk of a message that is still arriving; `adopt_chunks`, `drop_chunks` or `sweep_staged` ends that."""
-    # With each of them, for the first one may have failed.
-    database.execute("INSERT OR IGNORE INTO staged (message) VALUES (?)", (message,))
-    insert_chunk(database, message, number, data)
-
-
-def adopt_chunks(database: SpoolConnection, message: int, number: int) -> None:
-    """
-    Make the `number` chunks that were staged part of a message that is committed.
-
-    Raises `SpoolError` where one is missing: the disk may have been full for a chunk and not for the rest.
-    """
-    database.execute("DELETE FROM staged WHERE message = ?", (message,))
-    (found,) = database.execute("SELECT count(*) FROM chunks WHERE message = ?", (message,)).fetchone()
-    if found != number:
-        raise SpoolError(f"spool: {number - found} of {number} chunks of the content could not be written")
-
-
-def drop_chunks(database: SpoolConnection, message: int) -> None:
-    """Forget what was staged of a message that is not committed."""
-    database.execute("DELETE FROM staged WHERE message = ?", (message,))
-    database.execute("DELETE FROM chunks WHERE message = ?", (message,))
-
-
-def sweep_staged(database: SpoolConnection, worker: int | None = None) -> None:
-    """Drop what was arriving when `worker`, or whoever there was, died: nobody was told that we have it."""
-    staged = [message for (message,) in database.execute("SELECT message FROM staged")]
-    for message in staged:
-        if worker is None or worker_of(message) == worker:
-            drop_chunks(database, message)
-
-
 def insert_whole(database: SpoolConnection, new: NewMessage) -> None:
     """A message of our own, unclaimed and due at once."""
     size = len(new.content)
     insert_message(database, new.message, new.arrived, new.envelope, size, None)
     for number, start in enumerate(range(0, size, CHUNK_SIZE)):
-        insert_chunk(database, new.message, number, new.content[start : start + CHUNK_SIZE])
+        chunks.insert_chunk(database, new.message, number, new.content[start : start + CHUNK_SIZE])
     write_events(database, [accepted_event(new.message, new.arrived, new.envelope, new.origin, size)])
 
 
@@ -262,7 +223,9 @@ def settle(database: SpoolConnection, message: int) -> float | None:
         rows = [row for row in rows if row[0] != "discarded"]
     if not rows:
         database.execute("DELETE FROM chunks WHERE message = ?", (message,))
-        database.execute("DELETE FROM messages WHERE id = ?", (message,))
+        for (size,) in database.execute("DELETE FROM messages WHERE id = ? RETURNING size", (message,)).fetchall():
+            if size > CHUNK_SIZE:
+                database.gone.append(message)
         return None
     due: float | None = min((row[1] for row in rows if row[0] == "queued"), default=None)
     database.execute("UPDATE messages SET claim = NULL, due = ? WHERE id = ?", (due, message))
@@ -310,7 +273,7 @@ def take_over(database: SpoolConnection, now: float, retry_in: RetryIn | None, w
         settle(database, message)
     database.execute(f"UPDATE messages SET claim = NULL WHERE {claimed}")
     database.execute("DELETE FROM workers WHERE id = coalesce(?, id)", (worker,))
-    sweep_staged(database, worker)
+    chunks.sweep_staged(database, worker)
 
 
 def join(database: SpoolConnection, worker: int, pid: int, now: float) -> None:

@@ -444,8 +444,8 @@ class SpoolContract:
     def test_pruning_gives_room_back(self: Any) -> None:
         """A queue that was long leaves a file that shrinks: at least half of what is free goes back to the disk."""
         spool = self.open()
-        for message in range(1, 51):
-            self.store(spool, message, content=bytes(1 << 20))
+        for message in range(1, 201):
+            self.store(spool, message, content=bytes(1 << 18))
         before = self.pages()
         self.wait(spool.discard(EVERYTHING, "root", 150.0))
         self.wait(spool.prune(0.0))

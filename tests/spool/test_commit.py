@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.entry import Entry
 from mta.events import Event
-from mta.spool import SpoolError, schema, storing
+from mta.spool import SpoolError, chunks, schema
 from mta.spool.commit import Brief, Growth, Request, Staging, run_batch
 from mta.spool.spool import Spool, memory_spool
 from mta.spool.threaded import ThreadedCommit
@@ -273,14 +273,14 @@ class StagingTests(SynchronousTestCase):
 
     def fail_first_chunk(self) -> None:
         """The disk is full for the first chunk of a message, and has room for the next ones."""
-        real = storing.insert_chunk
+        real = chunks.insert_chunk
 
         def insert(database: schema.SpoolConnection, message: int, number: int, data: bytes) -> None:
             if number == 0:
                 raise sqlite3.OperationalError("database or disk is full")
             real(database, message, number, data)
 
-        self.patch(storing, "insert_chunk", insert)
+        self.patch(chunks, "insert_chunk", insert)
 
     def chunks(self) -> list[tuple[int, int]]:
         return list(self.database.execute("SELECT message, number FROM chunks"))

@@ -18,8 +18,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mta.ids import spell
 from mta.selection import Selection
-from mta.spool import reading, schema
+from mta.spool import content_files, reading, schema
 from tests.campaigns.crash.clients import Client
 from tests.campaigns.crash.ledger import Arrival, Ledger, Reply, Side, Verdict, token_and_digest
 from tests.campaigns.crash.site import CALM, Site, Temper
@@ -172,7 +173,9 @@ def _left(daemon: Daemon) -> Iterator[tuple[str, str, str]]:
     with reading.opened(daemon.state / schema.FILE_NAME) as database:
         for row in reading.list_queue(database, Selection()):
             chunks = database.execute("SELECT data FROM chunks WHERE message = ? ORDER BY number", (row.message,))
-            token, digest = token_and_digest(b"".join(data for (data,) in chunks))
+            behind = daemon.state / content_files.FOLDER / spell(row.message)
+            content = b"".join(data for (data,) in chunks) + (behind.read_bytes() if behind.exists() else b"")
+            token, digest = token_and_digest(content)
             yield token, row.recipient, digest
 
 

@@ -37,7 +37,7 @@ from mta.server.protocol import ServerProtocol
 from mta.server.reception import Reception
 from mta.smtp.client import ClientSession
 from mta.smtp.dots import DotDecoder, DotEncoder
-from mta.spool import storing
+from mta.spool import chunks, storing
 from mta.spool.content import StoredContent
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 from mta.spool.spool import Spool
@@ -145,13 +145,15 @@ def dots_held_by_the_decoder_are_lost() -> Patch:
 def missing_chunks_are_not_missed() -> Patch:
     """A message is committed though the disk was full for a part of it."""
 
-    def adopt(database: SpoolConnection, message: int, _number: int) -> None:
+    def adopt(database: SpoolConnection, message: int, number: int, rest: bytes) -> None:
         database.execute("DELETE FROM staged WHERE message = ?", (message,))
+        if rest:
+            chunks.insert_chunk(database, message, number, rest)
 
     def ignore(self: Any, _fault: Any) -> None:
         self._chunk_stored(None)
 
-    return patch.object(storing, "adopt_chunks", adopt), patch("mta.spool.content.Receiving._chunk_failed", ignore)
+    return patch.object(chunks, "adopt_chunks", adopt), patch("mta.spool.content.Receiving._chunk_failed", ignore)
 
 
 # -- Sending it
