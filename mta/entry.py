@@ -2,7 +2,7 @@
 A message in the queue as the queue manager, the spool and the delivery agents see it.
 
 Owns: the states of a recipient, the entry, and what one round of attempts reports back to the spool.
-Never: holds large content; `content` is filled only for small messages fresh from the server.
+Never: holds large content; `content` is filled only for small messages that were just committed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from mta.interfaces import IContent
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
+
+# Content up to this size travels with its entry to the first attempt; larger is read back chunk by chunk.
+SMALL = 64 * 1024
 
 # Recipients, and the host that is about to get the end of the content for them.
 Mark = Callable[[Sequence[Address], str], "Deferred[None]"]
@@ -164,6 +167,18 @@ class NewMessage:
     origin: Origin
     content: bytes
 
+    def entry(self) -> Entry:
+        """It as it stands in the queue for its first attempt."""
+        recipients = [
+            QueuedRecipient(each.address, 0, self.arrived, each.notify, each.orcpt, named=each.named)
+            for each in self.envelope.recipients
+        ]
+        envelope, size = self.envelope, len(self.content)
+        entry = Entry(self.message, self.arrived, envelope.sender, size, envelope.body, recipients)
+        entry.content = self.content if size <= SMALL else None
+        entry.utf8 = envelope.utf8
+        return entry
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -171,8 +186,9 @@ class Report:
     What the spool records for one message in one transaction.
 
     `keep_claim`: other recipients of the message are still being worked on. `bounce` becomes a message of its own,
-    unclaimed and due at once, in the same transaction: a crash can't lose it or send it twice. `expansion_told`: its
-    sender knows of `Entry.expanded` now, or has had his chance. `size` is the message's, in octets.
+    due at once, in the same transaction: a crash can't lose it or send it twice. `claims_bounce`: who reports goes on
+    with it, as with a message that was committed with a claim. `expansion_told`: its sender knows of `Entry.expanded`
+    now, or has had his chance. `size` is the message's, in octets.
     """
 
     message: int
@@ -182,3 +198,4 @@ class Report:
     bounce: NewMessage | None = None
     expansion_told: bool = False
     size: int = 0
+    claims_bounce: bool = False

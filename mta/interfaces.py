@@ -100,8 +100,8 @@ class ISpool(Interface):
     def record(report: Report) -> Deferred[float | None]:
         """Write a `Report`; a message whose recipients are all finished is removed, its events stay.
 
-        Fires with the time (seconds since 1970) at which something of it is due: the bounce, or the message once its
-        claim is given back, other recipients of it included. None where nothing is.
+        Fires with the time (seconds since 1970) at which something of it is due for whoever claims it: the bounce, or
+        the message once its claim is given back, other recipients of it included. None where nothing is.
 
         What happened is a fact: a recipient that an operator held or discarded during the attempt is finished all the
         same when it was delivered or refused; where it was deferred, the operator's word counts.

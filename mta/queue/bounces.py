@@ -87,7 +87,7 @@ class Bouncer:
             return _NOBODY
         first = await self._first_chunk(content)
         block = headers.header_block(first or b"")
-        if is_automatic(block):
+        if any(item.action is Action.DELAYED for item in wanted) and is_automatic(block):
             wanted = [item for item in wanted if item.action is not Action.DELAYED]
         if not wanted:
             return _NOBODY

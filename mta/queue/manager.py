@@ -101,7 +101,7 @@ class QueueManager:
             spool=spool,
             bouncer=bouncer,
             schedule=schedule,
-            new_id=self.new_id,
+            queue=self,
             recorded=self._recorded,
             clock=clock,
             rng=rng,

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure as Fault
 from mta.entry import QueuedRecipient, Report, Result
 from mta.events import Event
 from mta.ids import spell
-from mta.interfaces import ISpool
+from mta.interfaces import IQueue, ISpool
 from mta.message.dsn_status import Action
 from mta.outcome import Deferral, Delivered, Outcome, Phase
 from mta.queue import concluding
@@ -42,8 +42,9 @@ class Recorder:
     """
     Records for the queue manager; `under_way` counts the reports that are not on disk yet.
 
-    `recorded` is called with each that is: the message, when something of it is due (None for nothing), and whether it
-    has left the window and its claim is given back. `hold_doubt`: what is in doubt waits for an operator.
+    `queue` takes the messages to senders on, as it does those that come from outside. `recorded` is called with each
+    report that is on disk: the message, when something of it is due (None for nothing), and whether it has left the
+    window and its claim is given back. `hold_doubt`: what is in doubt waits for an operator.
     """
 
     _log = Logger()
@@ -54,7 +55,7 @@ class Recorder:
         spool: ISpool,
         bouncer: Bouncer,
         schedule: Schedule,
-        new_id: Callable[[], int],
+        queue: IQueue,
         recorded: Callable[[Active, float | None, bool], None],
         clock: IReactorTime,
         rng: random.Random,
@@ -63,7 +64,7 @@ class Recorder:
         self._spool = spool
         self._bouncer = bouncer
         self._schedule = schedule
-        self._new_id = new_id
+        self._queue = queue
         self._tell = recorded
         self._clock = clock
         self._rng = rng
@@ -196,6 +197,8 @@ class Recorder:
         recorded.addErrback(lambda fault: self._log.failure("what follows a report", failure=fault))
 
     def _recorded(self, due: float | None, report: Report, active: Active) -> None:
+        if report.bounce is not None and report.claims_bounce:
+            self._queue.accepted(report.bounce.entry(), True)
         self._end(active, due, has_left=not report.keep_claim)
 
     def _record_failed(self, fault: Fault, report: Report, active: Active) -> None:
@@ -224,7 +227,7 @@ class Recorder:
         gathered = self._gathered(active)
         news, content = good_news + bad_news, self._spool.content(entry)
         try:
-            told = await self._bouncer.report(self._new_id(), entry, news, content, moment.now, active.expiry)
+            told = await self._bouncer.report(self._queue.new_id(), entry, news, content, moment.now, active.expiry)
         except Exception:
             # A bug of ours: whom it concerned is tried again, but what was delivered is a fact.
             active.results[:0] = gathered.results
@@ -241,6 +244,8 @@ class Recorder:
             events=(*gathered.events, *(event for _result, event in pairs)),
             keep_claim=active.has_more,  # other jobs may have ended meanwhile
             bounce=told.message,
+            # Handed on in memory, it costs neither the search for what is due nor the reading of its content.
+            claims_bounce=self._queue.wants_claim(),
             expansion_told=any(item.action is Action.EXPANDED for item in good_news),
         )
 

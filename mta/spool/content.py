@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mta.entry import Entry, QueuedRecipient
+from mta.entry import SMALL, Entry, QueuedRecipient
 from mta.envelope import Envelope, Origin
 from mta.interfaces import IContent, IReceiving
 from mta.spool import chunks, storing
@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 # Chunks of one message that may wait for the disk before its sender is paused: one being written, one behind it.
 MAX_WAITING_CHUNKS = 2
-# Content up to this size travels with its entry to the first attempt and leaves in one write; larger goes by chunks.
-SMALL = 64 * 1024
 
 
 class Submit(Protocol):

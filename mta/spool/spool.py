@@ -21,13 +21,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.address import Address
-from mta.entry import Entry, Report
+from mta.entry import SMALL, Entry, Report
 from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
 from mta.spool import changing, schema, storing
 from mta.spool.ballast import Ballast
 from mta.spool.commit import Brief, Growth, InlineCommit, Journal, Staging
-from mta.spool.content import SMALL, Receiving, StoredContent
+from mta.spool.content import Receiving, StoredContent
 from mta.spool.content_files import ContentFiles
 from mta.spool.errors import SpoolError
 from mta.spool.fresh import FreshContent
@@ -128,10 +128,11 @@ class Spool:
             unreadable = self._unreadable.pop(report.message, None)
 
         def work(database: SpoolConnection) -> float | None:
-            return storing.record(database, report, unreadable)
+            return storing.record(database, report, self._worker, unreadable)
 
-        # What is large goes page by page when it leaves.
-        recorded = self._writing.submit(Brief(work) if report.size <= SMALL else work)
+        # What is large comes and goes page by page.
+        is_small = report.size <= SMALL and (report.bounce is None or len(report.bounce.content) <= SMALL)
+        recorded = self._writing.submit(Brief(work) if is_small else work)
         if unreadable is not None:
             recorded.addErrback(self._not_quarantined, report.message, unreadable)
         return recorded

@@ -87,10 +87,10 @@ def insert_message(
     )
 
 
-def insert_whole(database: SpoolConnection, new: NewMessage) -> None:
-    """A message of our own, unclaimed and due at once."""
+def insert_whole(database: SpoolConnection, new: NewMessage, claim: int | None) -> None:
+    """A message of our own, due at once."""
     size = len(new.content)
-    insert_message(database, new.message, new.arrived, new.envelope, size, None)
+    insert_message(database, new.message, new.arrived, new.envelope, size, claim)
     for number, start in enumerate(range(0, size, CHUNK_SIZE)):
         chunks.insert_chunk(database, new.message, number, new.content[start : start + CHUNK_SIZE])
     write_events(database, [accepted_event(new.message, new.arrived, new.envelope, new.origin, size)])
@@ -163,9 +163,12 @@ def mark(database: SpoolConnection, message: int, addresses: Sequence[Address], 
     )
 
 
-def record(database: SpoolConnection, report: Report, unreadable: str | None = None) -> float | None:
+def record(
+    database: SpoolConnection, report: Report, worker: int, unreadable: str | None = None
+) -> float | None:
     """
-    Write down a report; when something of it is due: a bounce at once, the message when its claim is given back.
+    Write down a report of `worker`'s; when something of it is due: a bounce at once unless he has claimed it, the
+    message when its claim is given back.
 
     `unreadable` says why the content could not be read: what is not finished of the message goes to quarantine.
     """
@@ -200,8 +203,8 @@ def record(database: SpoolConnection, report: Report, unreadable: str | None = N
         due = None
     if report.bounce is None:
         return due
-    insert_whole(database, report.bounce)
-    return report.bounce.arrived
+    insert_whole(database, report.bounce, worker if report.claims_bounce else None)
+    return due if report.claims_bounce else report.bounce.arrived
 
 
 def _note_told(database: SpoolConnection, message: int, address: Address) -> None:

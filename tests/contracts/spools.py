@@ -272,6 +272,23 @@ class SpoolContract:
         (entry,) = self.wait(self.reopen().claim(105.0, 10))
         self.assertEqual((4, None, ALICE), (entry.message, entry.sender, entry.recipients[0].address))
 
+    def test_claimed_bounce(self: Any) -> None:
+        """A bounce claimed with its report is nobody else's, is not due for anybody, and comes back after a crash."""
+        spool = self.open()
+        self.store(spool, 3, BOB, CAROL, claim=True)
+        sent = Envelope(None, (Recipient(ALICE, frozenset((Notify.NEVER,))),), Body.EIGHT_BIT_MIME)
+        bounce = NewMessage(4, 105.0, sent, Origin("", protocol="bounce"), b"report")
+        results = (Result(BOB, State.BOUNCED), Result(CAROL, State.QUEUED, 300.0))
+        self.assertEqual(300.0, self.wait(spool.record(Report(3, results, (), bounce=bounce, claims_bounce=True))))
+        self.assertEqual([], self.wait(spool.claim(200.0, 10)))
+        self.assertEqual([("accepted", None)], self.events(4))
+        handed = bounce.entry()
+        self.assertEqual(b"report", self.read(spool, handed))
+        (entry,) = self.wait(self.reopen().claim(200.0, 10))
+        self.assertEqual(b"report", handed.content)
+        handed.content = None
+        self.assertEqual(handed, entry)
+
     def test_large_bounce_is_cut_into_chunks(self: Any) -> None:
         """A report on a thousand recipients is larger than a chunk, and is read back as any other content."""
         spool = self.open()

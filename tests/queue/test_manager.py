@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from mta.address import Address, parse_address
 from mta.destination import Destination, NextHop, Transport
-from mta.entry import Delivery
+from mta.entry import Delivery, Entry
 from mta.events import TERMINAL
 from mta.interfaces import IQueue
 from mta.outcome import Outcome
@@ -147,6 +147,35 @@ class BounceTests(SynchronousTestCase):
         self.assertIn(b"Subject: hi", text)
         self.assertEqual(["accepted", "routed", "bounced"], self.world.kinds(message))
         self.assertEqual([report.message], [row[0] for row in self.world.queued()])
+
+    def test_report_is_handed_on_in_memory(self) -> None:
+        """A report goes out with its content at hand; nothing is searched in the spool for it."""
+        texts: list[bytes | None] = []
+
+        def keep(delivery: Delivery) -> Outcome:
+            texts.append(delivery.content.whole())
+            return DELIVERED
+
+        def claim(_now: float, _limit: int) -> Deferred[list[Entry]]:
+            self.fail("the spool was searched")
+
+        self.world.agent.answers["a.test"] = lambda _delivery: REFUSED
+        self.world.agent.answers["sender.test"] = keep
+        self.patch(self.world.spool, "claim", claim)
+        self.world.send("bob@a.test")
+        ((text,), (_first, report)) = texts, self.world.agent.asked
+        self.assertIn(b"Final-Recipient: rfc822; bob@a.test", text or b"")
+        self.assertEqual(["accepted", "routed", "delivered"], self.world.kinds(report.message))
+        self.assertEqual((0, []), (self.world.manager.active, self.world.queued()))
+
+    def test_report_waits_in_the_spool_for_a_full_window(self) -> None:
+        """Where the window has no room for new mail it has none for reports, which come when there is."""
+        self.world = World(limits=QueueLimits(1, 10_000, 100, 50, 1 << 20))
+        self.world.agent.answers["a.test"] = lambda _delivery: REFUSED
+        self.world.send("bob@a.test")
+        report = self.bounce()
+        self.assertIsNone(report.content.whole())
+        self.assertEqual((0, []), (self.world.manager.active, self.world.queued()))
 
     def test_one_report_for_all_failures_of_a_message(self) -> None:
         """Recipients that fail at different sites are reported together, once."""

@@ -290,9 +290,9 @@ def attempts_not_persisted() -> Patch:
     """How often a recipient was tried is not written down, so that its wait never grows."""
     genuine = storing.record
 
-    def record(database: SpoolConnection, report: Report, unreadable: str | None = None) -> float | None:
+    def record(database: SpoolConnection, report: Report, worker: int, unreadable: str | None = None) -> float | None:
         uncounted = tuple(replace(each, counts=False) for each in report.results)
-        return genuine(database, replace(report, results=uncounted), unreadable)
+        return genuine(database, replace(report, results=uncounted), worker, unreadable)
 
     return patch.object(storing, "record", record)
 
@@ -346,7 +346,8 @@ def event_in_another_transaction() -> Patch:
     """What happened is written down behind the state that it changed."""
 
     def record(self: Spool, report: Report) -> Deferred[float | None]:
-        recorded = self._writing.submit(lambda database: storing.record(database, replace(report, events=())))
+        without = replace(report, events=())
+        recorded = self._writing.submit(lambda database: storing.record(database, without, self._worker))
 
         def wrote(due: float | None) -> Deferred[float | None]:
             written = self._writing.submit(lambda database: storing.write_events(database, report.events))
@@ -377,13 +378,15 @@ def report_in_another_transaction() -> Patch:
 
     def record(self: Spool, report: Report) -> Deferred[float | None]:
         bounce = report.bounce
-        recorded = self._writing.submit(lambda database: storing.record(database, replace(report, bounce=None)))
+        without = replace(report, bounce=None)
+        recorded = self._writing.submit(lambda database: storing.record(database, without, self._worker))
         if bounce is None:
             return recorded
 
         def queue(_due: float | None) -> Deferred[float | None]:
-            queued = self._writing.submit(lambda database: storing.insert_whole(database, bounce))
-            return queued.addCallback(lambda _done: bounce.arrived)
+            claim = self._worker if report.claims_bounce else None
+            queued = self._writing.submit(lambda database: storing.insert_whole(database, bounce, claim))
+            return queued.addCallback(lambda _done: None if report.claims_bounce else bounce.arrived)
 
         return recorded.addCallback(queue)
 
@@ -395,7 +398,9 @@ def the_sender_is_not_told() -> Patch:
     """A failure is recorded, and no report made of it."""
     genuine = storing.record
 
-    def record(database: SpoolConnection, report: Report, unreadable: str | None = None) -> float | None:
-        return genuine(database, replace(report, bounce=None), unreadable)
+    def record(
+        database: SpoolConnection, report: Report, worker: int, unreadable: str | None = None
+    ) -> float | None:
+        return genuine(database, replace(report, bounce=None), worker, unreadable)
 
     return patch.object(storing, "record", record)
