@@ -33,6 +33,14 @@ class Action(Enum):
     EXPANDED = "expanded"
     DELIVERED = "delivered"
 
+    @property
+    def gravity(self) -> int:
+        """Its place in a report: the smaller, the graver."""
+        return _GRAVITY[self]
+
+
+_GRAVITY = {action: place for place, action in enumerate(Action)}
+
 
 @dataclass(frozen=True, slots=True)
 class ReportedRecipient:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from string import Template
 
 from mta.address import Address
@@ -25,7 +26,7 @@ _LAST_SECOND = 253_402_300_799  # 9999-12-31, the last day with a year of four d
 
 def subject(languages: Sequence[Language], recipients: Sequence[ReportedRecipient], *, is_double: bool) -> str:
     """The subject, in the first language: what is gravest, and to whom it happened."""
-    gravest = min(recipients, key=lambda each: list(Action).index(each.action))
+    gravest = min(recipients, key=_gravity)
     name = "double" if is_double else _name(gravest)
     concerned = [each for each in recipients if each.action is gravest.action]
     whom = str(concerned[0].address) + (f" (+{len(concerned) - 1})" if len(concerned) > 1 else "")
@@ -43,7 +44,7 @@ def explanation(
 ) -> str:
     """What happened, to whom, and what to do, in every language; lines end in LF."""
     groups: dict[str, list[ReportedRecipient]] = {}
-    for each in sorted(recipients, key=lambda each: list(Action).index(each.action)):
+    for each in sorted(recipients, key=_gravity):
         groups.setdefault("double" if is_double else _name(each), []).append(each)
     values = {"hostname": reporting_mta, "postmaster": str(report_from), "arrived": _moment(message.arrived)}
     pages = []
@@ -53,6 +54,10 @@ def explanation(
             page += _paragraphs(language, name, values, members)
         pages.append("\n\n".join(page + _paragraphs(language, "closing", values, ())))
     return f"\n\n{_BETWEEN_LANGUAGES}\n\n".join(pages) + "\n"
+
+
+def _gravity(reported: ReportedRecipient) -> int:
+    return reported.action.gravity
 
 
 def _name(reported: ReportedRecipient) -> str:
@@ -76,9 +81,20 @@ def _paragraphs(
         if paragraph == "$recipients":
             paragraphs += [_recipient(each) for each in recipients]
         else:
-            text = one_line(Template(paragraph).safe_substitute(filled), None)
-            paragraphs.append(textwrap.fill(text, WIDTH - 2, break_on_hyphens=False))
+            paragraphs.append(_filled(paragraph, tuple((each, filled[each]) for each in _placeholders(paragraph))))
     return paragraphs
+
+
+@lru_cache(maxsize=256)
+def _placeholders(paragraph: str) -> tuple[str, ...]:
+    return tuple(Template(paragraph).get_identifiers())
+
+
+@lru_cache(maxsize=256)
+def _filled(paragraph: str, values: tuple[tuple[str, str], ...]) -> str:
+    """A paragraph, filled in and wrapped. Remembered: reports of one minute say the same but for whom they concern."""
+    text = one_line(Template(paragraph).safe_substitute(dict(values)), None)
+    return textwrap.fill(text, WIDTH - 2, break_on_hyphens=False)
 
 
 def _recipient(reported: ReportedRecipient) -> str:
@@ -89,9 +105,14 @@ def _recipient(reported: ReportedRecipient) -> str:
     words = one_line(_words(reported))
     if not words.strip():
         return head
+    return f"{head}\n{_indented(words)}"
+
+
+@lru_cache(maxsize=64)
+def _indented(words: str) -> str:
+    """What somebody else said. Remembered: a host that refuses thousands says the same to all."""
     # Nobody takes an indented paragraph for ours. A word too long for a line is cut.
-    body = textwrap.fill(words, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-    return f"{head}\n{body}"
+    return textwrap.fill(words, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _words(reported: ReportedRecipient) -> str:
@@ -107,4 +128,9 @@ def _words(reported: ReportedRecipient) -> str:
 
 def _moment(at: float) -> str:
     """A time as every language writes it: ``2023-11-14 22:13 UTC``."""
-    return datetime.fromtimestamp(min(max(int(at), 0), _LAST_SECOND), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return _minute(min(max(int(at), 0), _LAST_SECOND) // 60)
+
+
+@lru_cache(maxsize=16)
+def _minute(number: int) -> str:
+    return datetime.fromtimestamp(number * 60, UTC).strftime("%Y-%m-%d %H:%M UTC")

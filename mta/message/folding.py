@@ -47,6 +47,9 @@ def header_fields(fields: Fields, *, utf8: bool = False) -> bytes:
 
 def _field(name: str, value: str, utf8: bool) -> bytes:
     text = f"{name}: {value}"
+    # Nearly all are so: clean as they are, and short. (`_folded` cuts long runs of spaces, and drops those at the end.)
+    if len(text) <= WIDTH and text.isascii() and text.isprintable() and "  " not in text and text[-1] != " ":
+        return text.encode("ascii") + b"\r\n"
     if len(text) > MAX_QUOTE:
         text, space, last = text[:MAX_QUOTE].rpartition(" ")
         text += "" if last.startswith("=?") else space + last  # half an encoded word is none

@@ -163,9 +163,7 @@ def mark(database: SpoolConnection, message: int, addresses: Sequence[Address], 
     )
 
 
-def record(
-    database: SpoolConnection, report: Report, worker: int, unreadable: str | None = None
-) -> float | None:
+def record(database: SpoolConnection, report: Report, worker: int, unreadable: str | None = None) -> float | None:
     """
     Write down a report of `worker`'s; when something of it is due: a bounce at once unless he has claimed it, the
     message when its claim is given back.

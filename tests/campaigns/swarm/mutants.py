@@ -398,9 +398,7 @@ def the_sender_is_not_told() -> Patch:
     """A failure is recorded, and no report made of it."""
     genuine = storing.record
 
-    def record(
-        database: SpoolConnection, report: Report, worker: int, unreadable: str | None = None
-    ) -> float | None:
+    def record(database: SpoolConnection, report: Report, worker: int, unreadable: str | None = None) -> float | None:
         return genuine(database, replace(report, bounce=None), worker, unreadable)
 
     return patch.object(storing, "record", record)
