@@ -11,9 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from mta.address import Address
 from mta.policy.directory import folded
@@ -70,64 +69,91 @@ class MailboxFile:
     def __init__(self, base: Path, mailbox: PurePosixPath, name: str, draft: str, *, binary: bool = False) -> None:
         self._base = base
         self._mailbox = base / mailbox
-        self._temporary = self._mailbox / "tmp" / draft
-        self._final = self._mailbox / "new" / name
+        self._temporary = f"{self._mailbox}/tmp/{draft}"
+        self._final = f"{self._mailbox}/new/{name}"
         self._binary = binary
-        self._file: BinaryIO | None = None
+        self._descriptor = -1
+        self._is_made = False
         self._held = b""  # a CR at the end of a piece, which may be half of a line end
 
-    def store(self, pieces: Iterable[bytes]) -> None:
-        """Write a message that is at hand, with all steps."""
-        try:
-            self.open()
-            for piece in pieces:
-                self.write(piece)
-            self.finish()
-        except BaseException:
-            self.abort()
-            raise
+    @property
+    def folder(self) -> str:
+        """Where it is visible."""
+        return f"{self._mailbox}/new"
 
     def open(self) -> None:
-        """Make the mailbox where it does not exist, and a file in its tmp."""
-        for folder in ("tmp", "new", "cur"):
-            self._make_folder(self._mailbox / folder)
-        descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._file = os.fdopen(descriptor, "wb")
+        """Make a file in the mailbox's tmp, and the mailbox where it does not exist."""
+        try:
+            self._descriptor = self._created()
+        except FileNotFoundError:
+            self._make_mailbox()
+            self._descriptor = self._created()
 
     def write(self, piece: bytes) -> None:
         """Add the next piece, cut anywhere."""
         if self._binary:
-            self._opened.write(piece)
+            self._put(piece)
             return
         window = self._held + piece
         self._held = b"\r" if window.endswith(b"\r") else b""
         if self._held:
             window = window[:-1]
-        self._opened.write(window.replace(b"\r\n", b"\n"))
+        self._put(window.replace(b"\r\n", b"\n"))
+
+    def end(self) -> None:
+        """Write what was held: nothing more comes."""
+        self._put(self._held)
+
+    def begin_sync(self) -> None:
+        """Have the disk begin, without waiting for it."""
+        # Linux writes dirty pages out when they are not needed; elsewhere `sync` has it all to do.
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def sync(self) -> None:
+        """Make it durable."""
+        os.fsync(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+    def show(self) -> None:
+        """Make it visible."""
+        # Not link and unlink: what stands there already is this message, and some file systems have no links.
+        try:
+            os.rename(self._temporary, self._final)
+        except FileNotFoundError:  # somebody has removed new alone
+            self._make_mailbox()
+            os.rename(self._temporary, self._final)
 
     def finish(self) -> None:
         """Make it durable, then visible, then durably visible."""
-        file = self._opened
-        file.write(self._held)
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
-        # Not link and unlink: what stands there already is this message, and some file systems have no links.
-        os.rename(self._temporary, self._final)
-        _sync(self._final.parent)
+        self.end()
+        self.sync()
+        self.show()
+        _sync(self.folder)
 
     def abort(self) -> None:
         """Remove what was written. Harmless where nothing was."""
-        if self._file is not None:
+        if self._descriptor >= 0:
             with contextlib.suppress(OSError):
-                self._file.close()
+                os.close(self._descriptor)
+            self._descriptor = -1
+        if self._is_made:
             with contextlib.suppress(OSError):
-                self._temporary.unlink()
+                os.unlink(self._temporary)
 
-    @property
-    def _opened(self) -> BinaryIO:
-        assert self._file is not None
-        return self._file
+    def _created(self) -> int:
+        descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._is_made = True
+        return descriptor
+
+    def _put(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def _make_mailbox(self) -> None:
+        # tmp is the last: where it is, all are.
+        for folder in ("cur", "new", "tmp"):
+            self._make_folder(self._mailbox / folder)
 
     def _make_folder(self, folder: Path) -> None:
         """Make `folder` and those above it, up to `base`. Each is synced into its parent, or a power cut undoes it."""
@@ -140,7 +166,58 @@ class MailboxFile:
             _sync(folder.parent)
 
 
-def _sync(folder: Path) -> None:
+def store_group(messages: Sequence[tuple[MailboxFile, bytes]]) -> list[Exception | None]:
+    """
+    Write messages that are at hand: for each, in order, None or why it is not stored.
+
+    Each step is made for all before the next. So the disk begins with all of them before it is waited for, and what it
+    has to do once for a journal or a folder it does once for the group. Measured on ext4, files of 4 KB in one thread:
+    1,800 a second alone, 3,700 in groups of ten, 6,900 with `begin_sync`; ten threads with a file each make 8,400, for
+    two and a half times the CPU time and as many more changes of the thread that has the interpreter.
+    """
+    errors: list[Exception | None] = [None] * len(messages)
+    folders: dict[str, OSError | None] = {}
+
+    def fill(file: MailboxFile, content: bytes) -> None:
+        file.open()
+        file.write(content)
+        file.end()
+
+    def settle(file: MailboxFile, _content: bytes) -> None:
+        if file.folder not in folders:
+            folders[file.folder] = _sync_error(file.folder)
+        # After a fault a second sync may succeed without having written anything: one answer holds for all.
+        error = folders[file.folder]
+        if error is not None:
+            raise error
+
+    steps: list[Callable[[MailboxFile, bytes], None]] = [
+        fill,
+        lambda file, _content: file.begin_sync(),
+        lambda file, _content: file.sync(),
+        lambda file, _content: file.show(),
+        settle,
+    ]
+    for step in steps:
+        for place, (file, content) in enumerate(messages):
+            if errors[place] is None:
+                try:
+                    step(file, content)
+                except Exception as error:
+                    file.abort()
+                    errors[place] = error
+    return errors
+
+
+def _sync_error(folder: str) -> OSError | None:
+    try:
+        _sync(folder)
+    except OSError as error:
+        return error
+    return None
+
+
+def _sync(folder: str | Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

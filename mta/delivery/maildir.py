@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -22,6 +21,7 @@ from zope.interface import implementer
 
 from mta.address import Address
 from mta.delivery.content import ContentReader
+from mta.delivery.group_store import GroupStore, RunInThread
 from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path
 from mta.entry import Delivery
 from mta.envelope import Body
@@ -30,15 +30,7 @@ from mta.interfaces import IContent, IDeliveryAgent
 from mta.message.trace import return_path
 from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope, judge_exception
 
-T = TypeVar("T")
-
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
-
-
-class RunInThread(Protocol):
-    """Runs `work` in another thread: ``partial(deferToThreadPool, reactor, pool)``; at once in the simulator."""
-
-    def __call__(self, work: Callable[[], T], /) -> Deferred[T]: ...
 
 
 @implementer(IDeliveryAgent)
@@ -64,6 +56,7 @@ class MaildirAgent:
         self._hostname = hostname.replace("/", r"\057").replace(":", r"\072")
         self._clock = clock
         self._run_in_thread = run_in_thread
+        self._group = GroupStore(run_in_thread)
         self._is_nobody = is_nobody
         self._count = 0
 
@@ -75,7 +68,13 @@ class MaildirAgent:
 
     async def _deliver(self, delivery: Delivery) -> Mapping[Address, Outcome]:
         head = return_path(delivery.sender)
-        return {recipient: await self._outcome(delivery, recipient, head) for recipient in delivery.recipients}
+        if delivery.content.whole() is None:  # one at a time, for each holds a chunk
+            return {recipient: await self._outcome(delivery, recipient, head) for recipient in delivery.recipients}
+        waiting = [
+            (recipient, Deferred.fromCoroutine(self._outcome(delivery, recipient, head)))
+            for recipient in delivery.recipients
+        ]
+        return {recipient: await outcome for recipient, outcome in waiting}
 
     async def _outcome(self, delivery: Delivery, recipient: Address, head: bytes) -> Outcome:
         host = "maildir:"
@@ -103,7 +102,7 @@ class MaildirAgent:
     async def _store(self, file: MailboxFile, head: bytes, content: IContent) -> None:
         whole = content.whole()
         if whole is not None:
-            await self._run_in_thread(lambda: file.store((head, whole)))
+            await self._group.store(file, head + whole)
             return
         reader = ContentReader(content)
         try:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 from unittest.mock import patch
 
 from hypothesis import given, settings
@@ -12,7 +16,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
-from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path
+from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path, store_group
 
 TEMPLATE = "mail/{domain}/{user}/Maildir"
 
@@ -89,11 +93,24 @@ class FileTests(SynchronousTestCase):
     def file(self, name: str = "unique") -> MailboxFile:
         return MailboxFile(self.base, PurePosixPath("mail/alice"), name, name)
 
+    def write(self, file: MailboxFile, *pieces: bytes) -> None:
+        """Piece by piece, as what is large comes."""
+        file.open()
+        for piece in pieces:
+            file.write(piece)
+        file.finish()
+
+    def store(self, file: MailboxFile, content: bytes) -> None:
+        """In one go, as what is small comes."""
+        (error,) = store_group([(file, content)])
+        if error is not None:
+            raise error
+
     def names(self, folder: str) -> list[str]:
         return sorted(path.name for path in (self.base / "mail/alice" / folder).iterdir())
 
     def stored(self, *pieces: bytes) -> bytes:
-        self.file().store(pieces)
+        self.write(self.file(), *pieces)
         path = self.base / "mail/alice/new/unique"
         data = path.read_bytes()
         path.unlink()
@@ -111,7 +128,7 @@ class FileTests(SynchronousTestCase):
         content = b"a\r\n\r\nb\rc\nd\r\r\n\x00\xff\r"
         for cut in range(len(content) + 1):
             file = MailboxFile(self.base, PurePosixPath("mail/alice"), "unique", "draft", binary=True)
-            file.store((content[:cut], content[cut:]))
+            self.write(file, content[:cut], content[cut:])
             path = self.base / "mail/alice/new/unique"
             self.assertEqual(content, path.read_bytes(), cut)
             path.unlink()
@@ -122,7 +139,7 @@ class FileTests(SynchronousTestCase):
 
     def test_private(self) -> None:
         """Mail is readable by its owner alone."""
-        self.file().store([b"x"])
+        self.store(self.file(), b"x")
         for path, mode in (("mail/alice", 0o700), ("mail/alice/new", 0o700), ("mail/alice/new/unique", 0o600)):
             self.assertEqual(mode, stat.S_IMODE((self.base / path).stat().st_mode), path)
 
@@ -137,7 +154,17 @@ class FileTests(SynchronousTestCase):
 
     def test_order_of_the_durable_steps(self) -> None:
         """The file is synced before it is renamed, its folder after: a power cut loses nothing that was reported."""
-        self.file("first").store([b"x"])
+        self.store(self.file("first"), b"x")
+        with self.steps() as steps:
+            self.store(self.file(), b"x")
+        self.assertEqual(["sync unique", "rename unique", "sync new"], steps)
+        with self.steps() as steps:
+            self.write(self.file("second"), b"x")
+        self.assertEqual(["sync second", "rename second", "sync new"], steps)
+
+    @contextmanager
+    def steps(self) -> Iterator[list[str]]:
+        """What is synced and renamed meanwhile."""
         steps: list[str] = []
         sync, rename = os.fsync, os.rename
 
@@ -145,13 +172,12 @@ class FileTests(SynchronousTestCase):
             steps.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
             sync(descriptor)
 
-        def record_rename(*paths: Path) -> None:
-            steps.append("rename")
-            rename(*paths)
+        def record_rename(old: str, new: str) -> None:
+            steps.append(f"rename {Path(new).name}")
+            rename(old, new)
 
         with patch("os.fsync", record_sync), patch("os.rename", record_rename):
-            self.file().store([b"x"])
-        self.assertEqual(["sync unique", "rename", "sync new"], steps)
+            yield steps
 
     def test_new_folders_are_synced(self) -> None:
         """A mailbox that is made for the message is as durable as the message, up to the folder that was there."""
@@ -163,23 +189,84 @@ class FileTests(SynchronousTestCase):
             sync(descriptor)
 
         with patch("os.fsync", record):
-            self.file().store([b"x"])
+            self.store(self.file(), b"x")
         for folder in (self.base, self.base / "mail", self.base / "mail/alice"):
             self.assertIn(str(folder.absolute()), synced)
 
     def test_nothing_stays_behind(self) -> None:
         """A message that could not be stored leaves no file."""
         for broken in ("os.fsync", "os.rename"):
-            self.file("first").store([b"x"])
+            self.store(self.file("first"), b"x")
             with patch(broken, side_effect=OSError(28, "No space left on device")):
-                self.assertRaises(OSError, self.file().store, [b"x"])
+                self.assertRaises(OSError, self.store, self.file(), b"x")
             self.assertEqual((["first"], []), (self.names("new"), self.names("tmp")))
 
     def test_never_overwrites(self) -> None:
         """A name that is taken is an error: the file that has it stays as it is."""
         first = self.file()
         first.open()
-        self.assertRaises(FileExistsError, self.file().store, [b"y"])
+        self.assertRaises(FileExistsError, self.store, self.file(), b"y")
         first.write(b"x")
         first.finish()
         self.assertEqual(b"x", (self.base / "mail/alice/new/unique").read_bytes())
+
+    def test_group(self) -> None:
+        """A group takes each step together, in the same order as one message does, and syncs its folder once."""
+        self.store(self.file("first"), b"x")
+        with self.steps() as steps:
+            errors = store_group([(self.file(name), name.encode()) for name in ("a", "b")])
+        self.assertEqual([None, None], errors)
+        self.assertEqual(["sync a", "sync b", "rename a", "rename b", "sync new"], steps)
+        for name in ("a", "b"):
+            self.assertEqual(name.encode(), (self.base / "mail/alice/new" / name).read_bytes())
+
+    def test_fault_in_a_group(self) -> None:
+        """What can't be stored leaves no file, and takes no other message along, whichever step fails."""
+        self.store(self.file("first"), b"x")
+        for step in ("open", "write", "fsync", "rename"):
+            genuine, calls = getattr(os, step), iter((False, True, False))
+
+            def broken(*arguments: Any, genuine: Any = genuine, calls: Iterator[bool] = calls, **more: Any) -> Any:
+                if next(calls, False):
+                    raise OSError(5, "Input/output error")
+                return genuine(*arguments, **more)
+
+            files = [self.file(f"{step}{number}") for number in range(3)]
+            with patch(f"os.{step}", broken):
+                errors = store_group([(file, b"x") for file in files])
+            self.assertEqual([False, True, False], [error is not None for error in errors], step)
+            self.assertEqual([f"{step}0", f"{step}2"], [each for each in self.names("new") if each.startswith(step)])
+            self.assertEqual([], self.names("tmp"))
+
+    def test_folder_that_is_not_durable(self) -> None:
+        """A fault of a folder's sync holds for all in it: asked again, it may say yes to what is lost."""
+        other = MailboxFile(self.base, PurePosixPath("mail/bob"), "unique", "unique")
+        self.store(other, b"x")
+        self.store(self.file("first"), b"x")
+        sync, faults = os.fsync, iter((OSError(5, "Input/output error"),))
+
+        def broken(descriptor: int) -> None:
+            if os.readlink(f"/proc/self/fd/{descriptor}").endswith("alice/new"):
+                for error in faults:
+                    raise error
+            sync(descriptor)
+
+        again = MailboxFile(self.base, PurePosixPath("mail/bob"), "again", "again")
+        with patch("os.fsync", broken):
+            errors = store_group([(self.file("a"), b"x"), (again, b"x"), (self.file("b"), b"x")])
+        self.assertEqual([OSError, type(None), OSError], [type(error) for error in errors])
+
+    def test_folder_that_is_gone(self) -> None:
+        """Whichever folder somebody has removed, the mailbox is whole again with the next message."""
+        for folder in ("tmp", "new"):
+            self.store(self.file("first"), b"x")
+            shutil.rmtree(self.base / "mail/alice" / folder)
+            self.store(self.file(), b"x")
+            self.assertIn("unique", self.names("new"))
+            self.assertEqual(["cur", "new", "tmp"], sorted(os.listdir(self.base / "mail/alice")))
+
+    def test_short_writes(self) -> None:
+        """What the system does not take at once is written again from there."""
+        write = os.write
+        with patch("os.write", lambda descriptor, data: write(descriptor, data[:3])):
+            self.assertEqual(b"a\nlonger\ntext", self.stored(b"a\r\nlonger\r\n", b"text"))

@@ -75,6 +75,22 @@ class MaildirTests(SynchronousTestCase):
         self.deliver(ONE)
         self.assertEqual(1, self.works)
 
+    def test_many_recipients_share_trips(self) -> None:
+        """A message for many goes to their mailboxes together."""
+        gates: list[Deferred[None]] = []
+        agent = MaildirAgent(
+            base=self.base, hostname="mx", clock=self.clock, run_in_thread=lambda work: self.wait_then(work, gates)
+        )
+        users = tuple(Address(f"user{number}", "to.test") for number in range(20))
+        destination = Destination(NextHop(Transport.MAILDIR, "{user}"), "maildir")
+        waiting = agent.deliver(delivery(destination, users))
+        trips = 0
+        while gates:
+            trips += 1
+            gates.pop().callback(None)
+        self.assertEqual(["delivered"] * 20, [brief(each) for each in self.successResultOf(waiting).values()])
+        self.assertEqual((20, 2), (len(list(self.base.glob("user*/new/*"))), trips))
+
     def test_large(self) -> None:
         """A large message is stored chunk by chunk, whatever its chunks cut through."""
         text = b"line\r\n" * 1000
