@@ -98,6 +98,8 @@ class Attempt:
 
     def outcomes(self) -> Mapping[Address, Outcome]:
         """One for each recipient of the delivery."""
+        if not self.undecided:
+            return self._outcomes
         trouble = self._trouble
         if trouble is None:
             site = self._delivery.destination.site

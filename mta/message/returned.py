@@ -40,11 +40,14 @@ def normalized(original: OriginalContent) -> OriginalContent:
     NUL, which no encoding but base64 may hold (RFC 2045 2.8), becomes a question mark.
     """
     data = original.data.replace(b"\0", b"?")
-    if not data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n"):
-        data = _LONE_LF.sub(b"\r\n", _LONE_CR.sub(b" ", data))
-    if data and not data.endswith(b"\r\n"):
-        data += b"\r\n"
     lines = data.split(b"\r\n")
+    text = b"".join(lines)
+    if b"\r" in text or b"\n" in text:
+        data = _LONE_LF.sub(b"\r\n", _LONE_CR.sub(b" ", data))
+        lines = data.split(b"\r\n")
+    if lines[-1]:
+        data += b"\r\n"
+        lines.append(b"")
     if max(map(len, lines)) > MAX_LINE:
         data = b"\r\n".join(_cut(line) if len(line) > MAX_LINE else line for line in lines)
     return OriginalContent(data, original.is_whole)
