@@ -20,7 +20,7 @@ class GroupStoreTests(SynchronousTestCase):
         self.base = Path(self.mktemp())
         self.base.mkdir()
         self.works: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-        self.group = GroupStore(self.run_in_thread)
+        self.group = GroupStore(self.run_in_thread, at_once=1)
 
     def run_in_thread(self, work: Callable[[], T], /) -> Deferred[T]:
         done: Deferred[T] = Deferred()
@@ -54,6 +54,21 @@ class GroupStoreTests(SynchronousTestCase):
             self.successResultOf(done)
         self.assertEqual(["first", "second", "third"], self.names())
         self.assertEqual([], self.works)
+
+    def test_groups_at_once(self) -> None:
+        """A group that hangs keeps the others from the disk only where there are as many as may be."""
+        self.group = GroupStore(self.run_in_thread, at_once=2)
+        (hanging, second, third) = self.store("hanging", "second", "third")
+        self.assertEqual(2, len(self.works))
+        stuck = self.works.pop(0)
+        self.run_one()
+        self.run_one()
+        self.successResultOf(second)
+        self.successResultOf(third)
+        self.assertNoResult(hanging)
+        self.works.append(stuck)
+        self.run_one()
+        self.successResultOf(hanging)
 
     def test_large_groups(self) -> None:
         """A group has a bound: more takes further trips, in the order it came."""

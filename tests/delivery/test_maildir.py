@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
+from mta.delivery.group_store import GROUPS_AT_ONCE
 from mta.delivery.maildir import MaildirAgent
 from mta.destination import Destination, NextHop, Transport
 from mta.envelope import Body
@@ -89,7 +90,7 @@ class MaildirTests(SynchronousTestCase):
             trips += 1
             gates.pop().callback(None)
         self.assertEqual(["delivered"] * 20, [brief(each) for each in self.successResultOf(waiting).values()])
-        self.assertEqual((20, 2), (len(list(self.base.glob("user*/new/*"))), trips))
+        self.assertEqual((20, GROUPS_AT_ONCE + 1), (len(list(self.base.glob("user*/new/*"))), trips))
 
     def test_large(self) -> None:
         """A large message is stored chunk by chunk, whatever its chunks cut through."""
