@@ -188,7 +188,8 @@ class Report:
     `keep_claim`: other recipients of the message are still being worked on. `bounce` becomes a message of its own,
     due at once, in the same transaction: a crash can't lose it or send it twice. `claims_bounce`: who reports goes on
     with it, as with a message that was committed with a claim. `expansion_told`: its sender knows of `Entry.expanded`
-    now, or has had his chance. `size` is the message's, in octets.
+    now, or has had his chance. `size` is the message's, in octets. `waits_for` is the site that all of its results wait
+    for: they may be due before their time, when it answers.
     """
 
     message: int
@@ -199,3 +200,4 @@ class Report:
     expansion_told: bool = False
     size: int = 0
     claims_bounce: bool = False
+    waits_for: str | None = None

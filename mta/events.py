@@ -47,8 +47,9 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
             ("rule", "next_hop", "site"),
         ),
         Kind.DEFERRED: (
-            "It will be tried again when `due`; attempt 0: nobody was asked, its site is silent or crowded (told once,"
-            " however often that is so; the queue's list has the time that is due now).",
+            "It will be tried again when `due`; attempt 0: nobody was asked, its site is silent (then it goes as soon"
+            " as that answers) or crowded (told once, however often that is so; the queue's list has the time that is"
+            " due now).",
             ("attempt", "reason", "host", "phase", "reply", "code", "due", "dsn"),
         ),
         Kind.IN_DOUBT: (

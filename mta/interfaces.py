@@ -91,6 +91,9 @@ class ISpool(Interface):
     def next_due() -> Deferred[float | None]:
         """The time (seconds since 1970) the next unclaimed message is due, or None."""
 
+    def wake(site: str, now: float, limit: int) -> Deferred[int]:
+        """Make up to `limit` messages due at `now` that wait for `site` (`Report.waits_for`); how many it were."""
+
     def mark(message: int, addresses: Sequence[Address], host: str) -> Deferred[None]:
         """Note that `host` may have the whole message for these recipients from now on.
 

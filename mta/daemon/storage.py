@@ -22,7 +22,7 @@ from mta.config.schema import Config
 from mta.daemon.starting import StartError
 from mta.ids import QueueIds
 from mta.maillog import LogFile, MailLog
-from mta.queue.manager import SPREAD
+from mta.queue.backlog import SPREAD
 from mta.spool import SpoolError, place, schema
 from mta.spool.ballast import Ballast
 from mta.spool.spool import Membership, open_spool

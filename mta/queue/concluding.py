@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mta.address import Address
-from mta.destination import Destination
 from mta.entry import Entry, QueuedRecipient, Result, State
 from mta.envelope import Notify
 from mta.events import Event, Kind
 from mta.message.dsn_status import Action
 from mta.outcome import Deferral, Delivered, Failure, Handover, Outcome, Phase, Scope, judge_exception
 from mta.queue.turns import Ending
-from mta.queue.window import News
+from mta.queue.window import Job, News
 
 Value = str | int | float | None
 
@@ -82,10 +81,19 @@ def is_late(recipient: QueuedRecipient, moment: Moment) -> bool:
     return moment.now >= moment.notice and not recipient.delay_told and recipient.recipient.wants(Notify.DELAY)
 
 
-def routed(message: int, now: float, address: Address, rule: str, destination: Destination) -> Event:
-    """The event of a recipient that got its destination."""
-    detail = {"rule": rule, "next_hop": str(destination.next_hop), "site": destination.site}
-    return Event(message, now, Kind.ROUTED, str(address), detail)
+def routed(job: Job) -> list[Event]:
+    """The events that tell how the recipients of a job, whose attempt begins, came to its destination."""
+    message, next_hop, site = job.active.entry.message, str(job.destination.next_hop), job.destination.site
+    return [
+        Event(
+            message,
+            job.planned,
+            Kind.ROUTED,
+            str(recipient.address),
+            {"rule": rule, "next_hop": next_hop, "site": site},
+        )
+        for recipient, rule in zip(job.recipients, job.rules, strict=True)
+    ]
 
 
 def delivered(moment: Moment, recipient: QueuedRecipient, outcome: Delivered) -> tuple[Result, Event]:

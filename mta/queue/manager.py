@@ -24,6 +24,7 @@ from mta.ids import QueueIds
 from mta.interfaces import IDeliveryAgent, IDestinations, IQueue, ISpool
 from mta.outcome import Deferral, Outcome, Phase, judge_exception
 from mta.queue import concluding
+from mta.queue.backlog import Backlog
 from mta.queue.bounces import Bouncer
 from mta.queue.planning import Plan, Planner, Routes
 from mta.queue.recording import SPOOL_RETRY, Recorder
@@ -40,8 +41,6 @@ NEW_MAIL_SHARE = 0.8
 SITE_SHARE = 0.5
 # Bounds, in seconds, on how long it waits there.
 SHORTEST_POSTPONEMENT, LONGEST_POSTPONEMENT = 5.0, 300.0
-# What waits for a dead site comes back within this share of the wait, in so many steps.
-SPREAD, SPREAD_STEPS = 0.1, 20
 # Full, the window is filled again when this share of it is used: a claim for each place would cost a commit each.
 REFILL_SHARE = 0.9
 
@@ -107,6 +106,7 @@ class QueueManager:
             rng=rng,
             hold_doubt=hold_doubt,
         )
+        self._backlog = Backlog(spool, schedule, clock, rng, self._fetch)
         self._actives: dict[int, Active] = {}
         self._recipients = 0
         self._cached = 0
@@ -242,10 +242,13 @@ class QueueManager:
             self._limits.active_messages - len(self._actives),
             self._limits.active_recipients - self._recipients,
         )
-        if self._fetching or self._stopped is not None:
+        if self._fetching or self._stopped is not None or self._backlog.is_busy:
             return
         if room <= 0:
             self._others()
+            return
+        if self._clock.seconds() < self._backlog.rest_until:
+            self._wake_at(self._backlog.rest_until)
             return
         self._fetching = True
         self._more_waits = False
@@ -255,6 +258,7 @@ class QueueManager:
 
     def _fetched(self, entries: list[Entry], room: int) -> Deferred[None] | None:
         self._fetching = False
+        self._backlog.fetched()
         for entry in entries:
             self._admit(entry)
         if len(entries) >= room or self._more_waits:
@@ -283,6 +287,7 @@ class QueueManager:
             self._recipients -= len(entry.recipients)
             if entry.content is not None:
                 self._cached -= entry.size
+            self._backlog.recorded(active, others=self._turns.running > 0)
         if due is not None:
             self._wake_at(due)
         self._refill()
@@ -327,16 +332,13 @@ class QueueManager:
         That is no attempt. A message whose lifetime is over ends by one that was made after it was over, its own or
         another's: the dead mark alone delays, it never expires.
         """
-        dead_until = site.window.dead_until
         for job in jobs:
+            self._backlog.set_aside(job.active)
             if site.silence is not None and site.silent_at >= job.active.expiry:
                 self._recorder.conclude(job.active, [(recipient, site.silence) for recipient in job.recipients])
             else:
-                # Spread, so that they do not all come back in the instant of the probe; in steps, so that those of a
-                # step are claimed together.
-                due = dead_until + self._rng.randrange(SPREAD_STEPS) * site.window.wait * SPREAD / SPREAD_STEPS
                 reason = f"{site.name} does not answer; it is asked again later"
-                self._recorder.postpone(job.active, job.recipients, due, reason)
+                self._recorder.postpone(job.active, job.recipients, self._backlog.put_off(site, job), reason)
 
     # One job
 
@@ -344,15 +346,16 @@ class QueueManager:
         """Its turn has come."""
         entry = job.active.entry
         job.began = self._clock.seconds()
+        routed = concluding.routed(job)
         if job.active.withdrawn:
             withdrawn = job.active.withdrawn
             job.recipients = [item for item in job.recipients if str(item.address) not in withdrawn]
-            job.routed = [event for event in job.routed if event.recipient not in withdrawn]
+            routed = [event for event in routed if event.recipient not in withdrawn]
         if not job.recipients:
             self._turns.ended(job, Ending.OUR_FAULT)
             self._recorder.job_done(job.active, [], [])
             return
-        job.active.events += job.routed
+        job.active.events += routed
         delivery = Delivery(
             message=entry.message,
             arrived=entry.arrived,
@@ -372,11 +375,11 @@ class QueueManager:
 
     def _attempt_ended(self, found: list[tuple[QueuedRecipient, Outcome]], job: Job) -> None:
         self._recorder.conclude(job.active, found)
-        self._turns.ended(
-            job,
-            concluding.ending_of([outcome for _recipient, outcome in found]),
-            next((outcome for _recipient, outcome in found if isinstance(outcome, Deferral)), None),
-        )
+        ending = concluding.ending_of([outcome for _recipient, outcome in found])
+        silence = next((outcome for _recipient, outcome in found if isinstance(outcome, Deferral)), None)
+        site = self._turns.ended(job, ending, silence)
+        if ending is Ending.ANSWERED and self._stopped is None:
+            self._backlog.answered(site)
         self._look_whether_quiet()
 
     def _attempt_crashed(self, fault: Fault, job: Job) -> None:

@@ -18,7 +18,6 @@ from mta.destination import Destination, Route
 from mta.entry import QueuedRecipient
 from mta.interfaces import IDestinations
 from mta.outcome import Deferral, Failure
-from mta.queue import concluding
 from mta.queue.window import Active, Job
 
 Located = Destination | Deferral | Failure
@@ -86,8 +85,8 @@ class Planner:
                     continue
                 job = filling.get(found)
                 if job is None or len(job.recipients) >= self._per_transaction:
-                    job = filling[found] = Job(active, found, [])
+                    job = filling[found] = Job(active, found, [], now)
                     plan.jobs.append(job)
                 job.recipients.append(recipient)
-                job.routed.append(concluding.routed(active.entry.message, now, recipient.address, rule, found))
+                job.rules.append(rule)
         return plan

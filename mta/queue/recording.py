@@ -186,8 +186,14 @@ class Recorder:
         """The report on what has gathered. A crash is still to be counted: that gives the claim back then."""
         results, events = active.results, active.events
         active.results, active.events = [], []
-        entry = active.entry
-        return Report(entry.message, tuple(results), tuple(events), active.has_more, size=entry.size)
+        return Report(
+            active.entry.message,
+            tuple(results),
+            tuple(events),
+            active.has_more,
+            size=active.entry.size,
+            waits_for=active.waits_for,
+        )
 
     def _record(self, report: Report, active: Active) -> None:
         recorded = self._spool.record(report)

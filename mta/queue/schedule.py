@@ -27,6 +27,11 @@ class Schedule:
     bounce_lifetime: float
     delay_notice: float = 0.0
 
+    @property
+    def longest(self) -> float:
+        """The longest wait between two attempts, in seconds, but for the jitter."""
+        return max(self.retry)
+
     def expiry(self, arrived: float, *, is_bounce: bool) -> float:
         """When a message that arrived then is given up: the first attempt that fails after this is the last."""
         return arrived + (self.bounce_lifetime if is_bounce else self.lifetime)

@@ -9,6 +9,7 @@ Ten thousand jobs for one site wait behind each other only: a site has a place i
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -21,6 +22,8 @@ from mta.queue.window import Job
 
 # Sites remembered, unless more have something to do; a forgotten one begins with the initial window again.
 MAX_SITES = 10_000
+# Messages that are drawn from the spool at once when a site answers, at first.
+FIRST_DRAW = 50
 # Seconds until a site is looked at again whose places other workers have: what a freed place is idle for at most.
 LOOK_AGAIN = 0.05
 
@@ -48,10 +51,26 @@ class SiteQueue:
     One site: its window and the jobs that wait for it.
 
     `in_ring`: it has its place in the ring. `crowded_out`: other workers had all its places at the last look. `silence`
-    is what the last attempt without an answer met, `silent_at` when.
+    is what the last attempt without an answer met, `silent_at` when. For `backlog.py`:
+    `soon` messages come back soon after `soon_until`, `draw` are drawn next, `is_drawn` while they are, `looked_at` is
+    when there were no more.
     """
 
-    __slots__ = ("crowded_out", "in_ring", "name", "seconds", "silence", "silent_at", "waiting", "window")
+    __slots__ = (
+        "crowded_out",
+        "draw",
+        "in_ring",
+        "is_drawn",
+        "looked_at",
+        "name",
+        "seconds",
+        "silence",
+        "silent_at",
+        "soon",
+        "soon_until",
+        "waiting",
+        "window",
+    )
 
     def __init__(self, name: str, limits: SiteLimits) -> None:
         self.name = name
@@ -62,6 +81,11 @@ class SiteQueue:
         self.silence: Deferral | None = None
         self.silent_at = 0.0
         self.seconds = 1.0  # a mean attempt takes, by exponential average
+        self.soon = 0
+        self.soon_until = 0.0
+        self.draw = FIRST_DRAW
+        self.is_drawn = False
+        self.looked_at = -math.inf
 
     def expected_wait(self) -> float:
         """Seconds until a job that joins now gets its turn, as things go."""
@@ -121,8 +145,8 @@ class Turns:
             self._enter_ring(site)
         self._turn()
 
-    def ended(self, job: Job, ending: Ending, silence: Deferral | None = None) -> None:
-        """The attempt of `job` is over; `silence` is what it met where the site gave no answer."""
+    def ended(self, job: Job, ending: Ending, silence: Deferral | None = None) -> SiteQueue:
+        """The attempt of `job` is over; `silence` is what it met where the site gave no answer. Its site."""
         now = self._now()
         site = self.site(job.destination.site)
         self._places.leave(site.name)
@@ -138,6 +162,7 @@ class Turns:
             self._clear_if_dead(site)
         self._enter_ring(site)
         self._turn()
+        return site
 
     def forgive(self) -> None:
         """Let all dead sites be asked again."""

@@ -41,7 +41,8 @@ class Active:
     `jobs` counts those not yet concluded. `results` and `events` wait for the next report to the spool, and `good_news`
     (of what is among the results) goes out with it; `bad_news` waits for the last one, so that the sender gets one
     bounce; `is_reporting` while one is not on disk yet. `withdrawn` are recipients that an operator took away; `crash`
-    is the text of an exception of ours.
+    is the text of an exception of ours. `is_aside`: it goes back to the spool, for its site is dead; `waits_for` is the
+    site, where the message stays there until that answers.
     """
 
     entry: Entry
@@ -54,6 +55,8 @@ class Active:
     is_reporting: bool = False
     withdrawn: set[str] = field(default_factory=set)
     crash: str = ""
+    is_aside: bool = False
+    waits_for: str | None = None
 
     @property
     def has_more(self) -> bool:
@@ -64,15 +67,17 @@ class Active:
 @dataclass(slots=True, eq=False)
 class Job:
     """
-    One transaction to be; `began` is when its attempt started, in seconds since 1970.
+    One transaction to be; `planned` is when its destination was known, `began` when its attempt started, in seconds
+    since 1970.
 
-    `routed` are the events that tell how its recipients came to this destination: of use once there is an attempt.
+    `rules` say how each of its recipients came to this destination; an event tells it once there is an attempt.
     `marked`: for whom a host may have got the whole message.
     """
 
     active: Active
     destination: Destination
     recipients: list[QueuedRecipient]
+    planned: float = 0.0
     began: float = 0.0
-    routed: list[Event] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
     marked: set[Address] = field(default_factory=set)

@@ -60,7 +60,7 @@ def _times_of_one(evidence: Evidence, message: int, recipient: str) -> Iterator[
     # With others it waits for the attempts of the message that are under way.
     is_alone = detail(accepted, "recipients") == "1"
     due: float | None = accepted.at  # None: an operator's word counts
-    is_exact = True  # else it is due then or later: that its site is dead is told once
+    is_exact = True  # else it waits for its site, which is told once: it goes when that answers, before or after `due`
     attempts = 0
     for event in evidence.story[message, recipient]:
         if event.kind in (Kind.RETRIED, Kind.RELEASED, Kind.HELD):
@@ -70,7 +70,7 @@ def _times_of_one(evidence: Evidence, message: int, recipient: str) -> Iterator[
             if late > CLAIMED_WITHIN and not evidence.was_broken(event.at - late - CLAIMED_WITHIN, event.at):
                 yield f"was tried {late:.0f} s behind its time"
         elif event.kind in _DEFERRED or event.kind in TERMINAL:
-            if due is not None and event.at < due - TICK:
+            if due is not None and is_exact and event.at < due - TICK:
                 yield f"was tried {due - event.at:.0f} s before its time"
             attempt = int(detail(event, "attempt") or 0)
             if attempt and attempt != attempts + 1:
@@ -86,7 +86,7 @@ def _times_of_one(evidence: Evidence, message: int, recipient: str) -> Iterator[
     found = evidence.queued.get(message)
     row = found.recipients.get(recipient) if found is not None else None
     if row is not None and row.state == "queued" and due is not None:
-        if row.due < due - TICK or (is_exact and row.due > due + TICK):
+        if is_exact and abs(row.due - due) > TICK:
             yield "is due at another time in the database than in the log"
         if row.attempts != attempts:
             yield f"had {attempts} attempts, the database has {row.attempts}"

@@ -99,7 +99,7 @@ def _copied(path: Path, *, immutable: bool) -> Present:
 
 # Without recipients.marked: an attempt that is under way beside us will most likely end well, and is no doubt yet.
 _TABLES = {
-    "messages": "id, arrived, sender, size, body, due, claim, crashes, details",
+    "messages": "id, arrived, sender, size, body, due, claim, crashes, details, waits_for",
     "recipients": "message, address, state, due, attempts, last_reply, details, in_doubt",
 }
 

@@ -31,6 +31,9 @@ CHUNK_SIZE = 256 * 1024
 # number of a row in workers; a claimed message is in nobody else's hands. Both are read through one partial index, so
 # that a million deferred messages cost nothing until they are due.
 #
+# messages.waits_for is the site that an unclaimed message waits for, NULL for none: when the site answers, what waits
+# for it is made due, the oldest first (an index ends with the id). It is what the last look found, never a route.
+#
 # recipients.state holds `mta.entry.State` values. The row of a finished recipient goes, its events stay; the message
 # goes with its last recipient. Of the final states only `discarded` is seen on a row: an operator's word, while an
 # attempt is under way.
@@ -57,8 +60,10 @@ CREATE TABLE messages (
     due      REAL,
     claim    INTEGER,
     crashes  INTEGER NOT NULL DEFAULT 0,
-    details  TEXT                        -- JSON, for what later versions add
+    details  TEXT,                       -- JSON, for what later versions add
+    waits_for TEXT
 );
+CREATE INDEX messages_waiting ON messages (waits_for) WHERE claim IS NULL AND waits_for IS NOT NULL;
 CREATE INDEX messages_due ON messages (due) WHERE claim IS NULL AND due IS NOT NULL;
 CREATE INDEX messages_claim ON messages (claim) WHERE claim IS NOT NULL;
 CREATE TABLE recipients (
@@ -102,8 +107,11 @@ ALTER TABLE recipients ADD COLUMN marked TEXT;
 ALTER TABLE recipients ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX recipients_in_doubt ON recipients (message) WHERE in_doubt = 1;
 """,
-    # Content behind a first chunk may stand in a file from here on, of which version 2 knows nothing.
-    3: "",
+    # Content behind a first chunk may stand in a file from here on as well, of which version 2 knows nothing.
+    3: """
+ALTER TABLE messages ADD COLUMN waits_for TEXT;
+CREATE INDEX messages_waiting ON messages (waits_for) WHERE claim IS NULL AND waits_for IS NOT NULL;
+""",
 }
 
 

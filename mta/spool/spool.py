@@ -118,6 +118,9 @@ class Spool:
 
         return self._writing.submit(Brief(work))
 
+    def wake(self, site: str, now: float, limit: int) -> Deferred[int]:
+        return self._writing.submit(Brief(lambda database: storing.wake(database, site, now, limit)))
+
     def mark(self, message: int, addresses: Sequence[Address], host: str) -> Deferred[None]:
         return self._writing.submit(Brief(lambda database: storing.mark(database, message, addresses, host)))
 

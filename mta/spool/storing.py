@@ -99,7 +99,7 @@ def insert_whole(database: SpoolConnection, new: NewMessage, claim: int | None) 
 def claim_due(database: SpoolConnection, worker: int, now: float, limit: int) -> list[Entry]:
     """Claim what is due, earliest first; what can't be read goes to quarantine."""
     rows = database.execute(
-        "UPDATE messages SET claim = ? WHERE id IN (SELECT id FROM messages"
+        "UPDATE messages SET claim = ?, waits_for = NULL WHERE id IN (SELECT id FROM messages"
         " WHERE claim IS NULL AND due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?)"
         " RETURNING id, arrived, sender, size, body, details, due",
         (worker, now, limit),
@@ -195,7 +195,7 @@ def record(database: SpoolConnection, report: Report, worker: int, unreadable: s
     if report.expansion_told:
         database.execute("UPDATE messages SET details = json_remove(details, '$.expanded') WHERE id = ?", (message,))
     write_events(database, report.events)
-    due = None if report.keep_claim else settle(database, message)
+    due = None if report.keep_claim else settle(database, message, report.waits_for)
     if due is not None and unreadable is not None:
         quarantine(database, message, unreadable, report.events[-1].at if report.events else due)
         due = None
@@ -214,8 +214,12 @@ def _note_told(database: SpoolConnection, message: int, address: Address) -> Non
     )
 
 
-def settle(database: SpoolConnection, message: int) -> float | None:
-    """Give the claim back: remove the message when nobody is left, else note when it is due next, and say so."""
+def settle(database: SpoolConnection, message: int, waits_for: str | None = None) -> float | None:
+    """
+    Give the claim back: remove the message when nobody is left, else note when it is due next, and say so.
+
+    `waits_for` is the site that it waits for, None: for what it did.
+    """
     rows = database.execute(
         "SELECT state, due, address, details FROM recipients WHERE message = ?", (message,)
     ).fetchall()
@@ -228,9 +232,30 @@ def settle(database: SpoolConnection, message: int) -> float | None:
             if size > CHUNK_SIZE:
                 database.gone.append(message)
         return None
-    due: float | None = min((row[1] for row in rows if row[0] == "queued"), default=None)
-    database.execute("UPDATE messages SET claim = NULL, due = ? WHERE id = ?", (due, message))
+    dues = {row[1] for row in rows if row[0] == "queued"}
+    due: float | None = min(dues, default=None)
+    if len(dues) > 1:  # other recipients wait for another time
+        waits_for = None
+    database.execute(
+        "UPDATE messages SET claim = NULL, due = ?, waits_for = coalesce(?, waits_for) WHERE id = ?",
+        (due, waits_for, message),
+    )
     return due
+
+
+def wake(database: SpoolConnection, site: str, now: float, limit: int) -> int:
+    """Make up to `limit` messages that wait for `site` due, oldest first; how many it were."""
+    found = database.execute(
+        "SELECT id, due FROM messages WHERE claim IS NULL AND waits_for = ? AND due > ? ORDER BY id LIMIT ?",
+        (site, now, limit),
+    ).fetchall()
+    # Those recipients that wait together; others of the message may wait for another time.
+    database.executemany(
+        "UPDATE recipients SET due = ? WHERE message = ? AND state = 'queued' AND due = ?",
+        [(now, message, due) for message, due in found],
+    )
+    database.executemany("UPDATE messages SET due = ? WHERE id = ?", [(now, message) for message, _due in found])
+    return len(found)
 
 
 def _finish_discarded(database: SpoolConnection, message: int, rows: Sequence[tuple[str, float, str, str]]) -> None:

@@ -255,6 +255,46 @@ class SpoolContract:
         (entry,) = self.wait(spool.claim(200.0, 1))
         self.assertEqual(0, entry.recipients[0].attempts)
 
+    def test_what_waits_for_a_site_is_woken_when_it_answers(self: Any) -> None:
+        """The oldest that wait for a site are due at once, as many as asked for; other sites' wait on."""
+        spool = self.open()
+        for message, site in ((1, "b.test"), (4, "a.test"), (3, "a.test"), (2, "a.test"), (5, None)):
+            self.store(spool, message, claim=True)
+            result = Result(BOB, State.QUEUED, 900.0 - message, counts=False)
+            self.wait(spool.record(Report(message, (result,), (), waits_for=site)))
+        self.assertEqual(2, self.wait(spool.wake("a.test", 200.0, 2)))
+        self.assertEqual([2, 3], [entry.message for entry in self.wait(spool.claim(200.0, 9))])
+        self.assertEqual(1, self.wait(spool.wake("a.test", 200.0, 2)))
+        self.assertEqual(0, self.wait(spool.wake("a.test", 200.0, 2)))  # it is due, and nobody has claimed it yet
+        self.assertEqual([4], [entry.message for entry in self.wait(spool.claim(200.0, 9))])
+        self.assertEqual([], self.wait(spool.claim(894.0, 9)))
+        self.assertEqual([5, 1], [entry.message for entry in self.wait(spool.claim(900.0, 9))])
+
+    def test_who_was_tried_since_waits_for_no_site(self: Any) -> None:
+        """A message that was claimed waits for the site no longer: the answer of that is nothing to its next wait."""
+        spool = self.open()
+        self.store(spool, 3, claim=True)
+        self.wait(spool.record(Report(3, (Result(BOB, State.QUEUED, 500.0, counts=False),), (), waits_for="a.test")))
+        self.wait(spool.claim(500.0, 1))
+        self.wait(spool.record(Report(3, (Result(BOB, State.QUEUED, 900.0, "450 later"),), ())))
+        self.assertEqual(0, self.wait(spool.wake("a.test", 600.0, 9)))
+        self.assertEqual(900.0, self.wait(spool.next_due()))
+
+    def test_only_who_waits_for_the_site_is_woken(self: Any) -> None:
+        """Of a message whose recipients wait for different times none is woken, and none that an operator holds."""
+        spool = self.open()
+        self.store(spool, 3, BOB, CAROL, claim=True)
+        results = (Result(BOB, State.QUEUED, 500.0, counts=False), Result(CAROL, State.QUEUED, 900.0, "450 later"))
+        self.wait(spool.record(Report(3, results, (), waits_for="a.test")))
+        self.assertEqual(0, self.wait(spool.wake("a.test", 200.0, 9)))
+        self.store(spool, 4, BOB, CAROL, claim=True)
+        results = (Result(BOB, State.QUEUED, 500.0), Result(CAROL, State.QUEUED, 500.0))
+        self.wait(spool.record(Report(4, results, (), waits_for="a.test")))
+        self.wait(spool.hold(Selection(recipient=str(BOB), messages=(4,)), "root", 150.0))
+        self.assertEqual(1, self.wait(spool.wake("a.test", 200.0, 9)))
+        (entry,) = self.wait(spool.claim(200.0, 9))
+        self.assertEqual((4, [CAROL]), (entry.message, [item.address for item in entry.recipients]))
+
     def test_claims_come_by_due_time(self: Any) -> None:
         """The earliest due come first, whatever their ids, as many as asked for."""
         spool = self.open()

@@ -40,6 +40,13 @@ INSERT INTO recipients (message, address, state, due) VALUES (7, 'bob@x.test', '
 PRAGMA application_id = 1297367409;
 PRAGMA user_version = 1
 """
+# What version 2 had beyond that.
+SECOND = """;
+ALTER TABLE recipients ADD COLUMN marked TEXT;
+ALTER TABLE recipients ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX recipients_in_doubt ON recipients (message) WHERE in_doubt = 1;
+PRAGMA user_version = 2
+"""
 
 
 class OpeningTests(SynchronousTestCase):
@@ -84,16 +91,22 @@ class OpeningTests(SynchronousTestCase):
         self.assertEqual(before, self.path.read_bytes())
 
     def test_older_schema_is_brought_up_to_date(self) -> None:
-        """A spool of version 1 keeps its mail and gets what is new; the `mta` command asks for a start until then."""
-        self.write(*(statement for statement in FIRST.split(";") if statement.strip()))
+        """A spool of version 1 or 2 keeps its mail and gets what is new; `mta` asks for a start until then."""
+        self.bring_up_to_date(FIRST, 1)
+        self.path = Path(self.mktemp())
+        self.bring_up_to_date(FIRST + SECOND, 2)
+
+    def bring_up_to_date(self, statements: str, version: int) -> None:
+        self.write(*(statement for statement in statements.split(";") if statement.strip()))
         with self.assertRaises(SpoolError) as raised, reading.opened(self.path):
             pass
-        self.assertIn("schema version 1", str(raised.exception))
+        self.assertIn(f"schema version {version}", str(raised.exception))
         self.assertEqual("", self.prepare())
         with reading.opened(self.path) as database:
             (row,) = reading.list_queue(database, Selection())
             self.assertEqual((7, "bob@x.test", State.QUEUED), (row.message, row.recipient, row.state))
             database.execute("SELECT marked, in_doubt FROM recipients WHERE in_doubt = 1")
+            self.assertEqual([(None,)], database.execute("SELECT waits_for FROM messages").fetchall())
             self.assertEqual(self.tables(schema.TABLES), {row[0] for row in database.execute(NAMES)})
 
     def tables(self, statements: str) -> set[str]:

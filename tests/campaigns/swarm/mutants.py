@@ -257,9 +257,9 @@ def claim_not_released() -> Patch:
     """A message that is deferred stays in the hands of the worker that had it."""
     genuine = storing.settle
 
-    def settle(database: SpoolConnection, message: int) -> float | None:
+    def settle(database: SpoolConnection, message: int, waits_for: str | None = None) -> float | None:
         (claim,) = database.execute("SELECT claim FROM messages WHERE id = ?", (message,)).fetchone()
-        due = genuine(database, message)
+        due = genuine(database, message, waits_for)
         database.execute("UPDATE messages SET claim = ? WHERE id = ?", (claim, message))
         return due
 
