@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from bench.figures import Figure
 from bench.run import Run
@@ -125,8 +127,9 @@ class _Calls:
     def callFromThread(self, call: Callable[[], None]) -> None:
         self._waiting.put(call)
 
-    def callLater(self, _delay: float, call: Callable[[], None]) -> None:
+    def callLater(self, _delay: float, call: Callable[[], None]) -> IDelayedCall:
         self._waiting.put(call)
+        return DelayedCall(0.0, call, (), {}, lambda _call: None, lambda _call: None)
 
     def turn(self) -> None:
         self._waiting.get()()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -34,7 +35,7 @@ from mta.spool.fresh import FreshContent
 from mta.spool.schema import SpoolConnection
 from mta.spool.soundness import Files
 from mta.spool.storing import RetryIn
-from mta.spool.threaded import ThreadedCommit
+from mta.spool.threaded import LINGER, ThreadedCommit
 from mta.spool.turn import WritersTurn
 
 T = TypeVar("T")
@@ -221,7 +222,7 @@ class Reactor(Protocol):
 
     def callFromThread(self, call: Callable[[], None], /) -> None: ...
 
-    def callLater(self, delay: float, call: Callable[[], None], /) -> object: ...
+    def callLater(self, delay: float, call: Callable[[], None], /) -> IDelayedCall: ...
 
 
 def _at_once(_attempts: int) -> float:
@@ -289,10 +290,6 @@ def open_spool(
 
     Raises `SpoolError`, in one line that names the file.
     """
-
-    def soon(call: Callable[[], None]) -> None:
-        reactor.callLater(0, call)
-
     path = state_dir / schema.FILE_NAME
     who = member or ALONE
     database = schema.connect(path, create=who.identity is None)
@@ -309,8 +306,8 @@ def open_spool(
     database.files, database.ballast, database.turn = Files(path, who.identity), ballast, turn
     source = schema.connect(path, read_only=True)
     source.content = files
-    writing = ThreadedCommit(database, reactor.callFromThread, soon, journal, "spool writer")
-    reading = ThreadedCommit(source, reactor.callFromThread, soon, journal, "spool reader")
+    writing = ThreadedCommit(database, reactor.callFromThread, reactor.callLater, journal, "spool writer", LINGER)
+    reading = ThreadedCommit(source, reactor.callFromThread, reactor.callLater, journal, "spool reader")
     return Spool(writing, reading, who.worker, largest_id, lambda: database.damage)
 
 

@@ -18,6 +18,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from mta.events import Event
@@ -38,6 +39,16 @@ from mta.spool.schema import SpoolConnection
 
 T = TypeVar("T")
 
+# A batch of so many requests is one of many that come at the same time. The next one waits until GROWTH times as many
+# have come, or for LINGER seconds: PostgreSQL's commit_siblings and commit_delay. A batch costs an fsync and the
+# interpreter's lock some forty times, whatever is in it. Measured, 4 KB from 20 sessions, CPU time a message and rate:
+# with a connection each 0.65 -> 0.52 ms, 1,630 -> 1,886 messages/s, reused 0.48 -> 0.41 ms, 2,154 -> 2,272; two workers
+# 0.74 -> 0.66 ms, 1,994 -> 2,162 and 0.49 -> 0.45 ms, 3,088 -> 3,200 (means of two runs, taking turns). A plain wait of
+# 2 ms, or 1 in the place of GROWTH, cost rate with connections reused.
+MANY = 4
+GROWTH = 1.5
+LINGER = 0.002
+
 _log = Logger()
 
 
@@ -47,8 +58,9 @@ class ThreadedCommit:
 
     Batches form by themselves: while one fsync runs, the next requests gather. Where all of a batch is `Brief` the
     reactor begins the transaction and runs its statements, and the thread has the commit alone: it is woken once for
-    each batch. `call_in_reactor` is `IReactorFromThreads.callFromThread`, `call_soon` a clock's ``callLater(0, ...)``;
-    `journal` gets each event, in the reactor, once it is on disk.
+    each batch. Behind a batch of `MANY` the next one gathers for `linger` seconds at most. `call_in_reactor` is
+    `IReactorFromThreads.callFromThread`, `call_later` `IReactorTime.callLater`; `journal` gets each event, in the
+    reactor, once it is on disk.
 
     The connection is the thread's while `_is_busy`, else the reactor's. The thread touches nothing of Twisted's.
     """
@@ -57,17 +69,21 @@ class ThreadedCommit:
         self,
         database: SpoolConnection,
         call_in_reactor: Callable[[Callable[[], None]], None],
-        call_soon: Callable[[Callable[[], None]], None],
+        call_later: Callable[[float, Callable[[], None]], IDelayedCall],
         journal: Journal,
         name: str,
+        linger: float = 0.0,
     ) -> None:
         self._database = database
         self._call_in_reactor = call_in_reactor
-        self._call_soon = call_soon
+        self._call_later = call_later
         self._journal = journal
+        self._linger = linger
         self._waiting: deque[Request[Any]] = deque()
         self._more: list[Request[Any]] = []  # it comes before what waits
         self._is_busy = False  # or just about to be
+        self._lingering: IDelayedCall | None = None
+        self._wanted = 0  # that it lingers for
         self._told = self._state
         self._closed: Deferred[None] | None = None
         self._batches: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -82,7 +98,10 @@ class ThreadedCommit:
         self._waiting.append(request)
         if not self._is_busy:
             self._is_busy = True
-            self._call_soon(self._start)
+            self._call_later(0, self._start)
+        elif self._lingering is not None and self._has_wanted:
+            self._lingering.reset(0)
+            self._lingering = None
         return request.answer
 
     def close(self) -> Deferred[None]:
@@ -91,7 +110,7 @@ class ThreadedCommit:
             self._closed = Deferred()
             if not self._is_busy:
                 self._is_busy = True
-                self._call_soon(self._start)
+                self._call_later(0, self._start)
         return self._closed
 
     # In the reactor
@@ -134,6 +153,14 @@ class ThreadedCommit:
         """A batch is on disk, and the thread waits for the next; it has taken what is to come first, `more`."""
         self._more = more
         fire(batch, events, self._journal)
+        self._wanted = min(int(len(batch) * GROWTH), MAX_BATCH) if len(batch) >= MANY else 0
+        if self._linger and not self._has_wanted and self._closed is None:
+            self._lingering = self._call_later(self._linger, self._start_or_rest)
+        else:
+            self._start_or_rest()
+
+    def _start_or_rest(self) -> None:
+        self._lingering = None
         if self._more or self._waiting:
             # Before what the answers brought about is sent: a mark that is asked for with the commands of a transaction
             # is to be on its way to the disk while they are on theirs.
@@ -217,6 +244,10 @@ class ThreadedCommit:
             raise raised
 
     # In either
+
+    @property
+    def _has_wanted(self) -> bool:
+        return len(self._more) + len(self._waiting) >= self._wanted
 
     def _gather(self) -> list[Request[Any]]:
         """All that waits now, as far as it fits into a transaction."""

@@ -19,7 +19,7 @@ from mta.events import Event
 from mta.spool import SpoolError, chunks, schema
 from mta.spool.commit import Brief, Growth, Request, Staging, run_batch
 from mta.spool.spool import Spool, memory_spool
-from mta.spool.threaded import ThreadedCommit
+from mta.spool.threaded import MANY, ThreadedCommit
 from mta.spool.turn import WritersTurn
 from tests.contracts.spools import ORIGIN, envelope
 from tests.spool.test_contract import ThreadCalls
@@ -75,7 +75,7 @@ class CommitTests(SynchronousTestCase):
     def test_brief_work_runs_in_the_reactor(self) -> None:
         """What is brief runs in the reactor's thread, other work in the writer's; an error is that of one request."""
         calls = ThreadCalls()
-        commit = ThreadedCommit(connection(), calls.callFromThread, calls.soon, lambda _event: None, "test writer")
+        commit = ThreadedCommit(connection(), calls.callFromThread, calls.callLater, lambda _event: None, "test writer")
 
         def where(_database: schema.SpoolConnection) -> str:
             return threading.current_thread().name
@@ -97,7 +97,7 @@ class CommitTests(SynchronousTestCase):
         schema.prepare(database, str(path))
         self.addCleanup(other.close)
         calls = ThreadCalls()
-        committing = ThreadedCommit(database, calls.callFromThread, calls.soon, lambda _event: None, "test writer")
+        committing = ThreadedCommit(database, calls.callFromThread, calls.callLater, lambda _event: None, "test writer")
         self.addCleanup(lambda: calls.wait(committing.close()))
         return calls, committing, other
 
@@ -253,10 +253,77 @@ class CommitTests(SynchronousTestCase):
         database = connection()
         database.failing = "ROLLBACK"
         calls = ThreadCalls()
-        committing = ThreadedCommit(database, calls.callFromThread, calls.soon, lambda _event: None, "test writer")
+        committing = ThreadedCommit(database, calls.callFromThread, calls.callLater, lambda _event: None, "test writer")
         self.assertRaises(SpoolError, calls.wait, committing.submit(broken))
         self.assertEqual(1, calls.wait(committing.submit(lambda _database: 1)))
         calls.wait(committing.close())
+
+
+class LingerTests(SynchronousTestCase):
+    """Behind a batch of many requests the next one gathers for a moment."""
+
+    def setUp(self) -> None:
+        self.clock, self.calls = Clock(), ThreadCalls()
+        self.committing = ThreadedCommit(
+            connection(), self.calls.callFromThread, self.clock.callLater, lambda _event: None, "test writer", 0.002
+        )
+        self.addCleanup(self.close)
+        self.answered: list[int] = []
+
+    def close(self) -> None:
+        closed = self.committing.close()
+        self.clock.advance(1)
+        self.calls.wait(closed)
+
+    def submit(self, requests: int) -> None:
+        for number in range(requests):
+            self.committing.submit(Brief(partial(told, number))).addCallback(self.answered.append)
+
+    def batch(self, requests: int) -> None:
+        """Have a batch of so many behind us, and nothing answered since."""
+        self.submit(requests)
+        self.clock.advance(0)
+        self.calls.run_one()
+        self.assertEqual(requests, len(self.answered))
+        self.answered.clear()
+
+    def test_few(self) -> None:
+        """Behind few requests nothing is waited for."""
+        self.batch(MANY - 1)
+        self.batch(1)
+
+    def test_moment(self) -> None:
+        """Where fewer come than are expected, the batch starts at the end of the moment."""
+        self.batch(10)
+        self.submit(3)
+        self.clock.advance(0.0019)
+        self.assertEqual([], self.answered)
+        self.clock.advance(0.0002)
+        self.calls.run_one()
+        self.assertEqual([0, 1, 2], self.answered)
+
+    def test_as_many_as_expected(self) -> None:
+        """Where as many have come as are expected, nothing more is waited for."""
+        self.batch(10)
+        self.submit(14)
+        self.clock.advance(0)
+        self.submit(1)
+        self.clock.advance(0)
+        self.calls.run_one()
+        self.assertEqual(15, len(self.answered))
+
+    def test_none(self) -> None:
+        """Where nothing comes within the moment, the next request is served at once."""
+        self.batch(10)
+        self.clock.advance(0.01)
+        self.batch(1)
+
+    def test_closed_within_the_moment(self) -> None:
+        """What was submitted before the end is done before it."""
+        self.batch(10)
+        self.submit(2)
+        self.close()
+        self.assertEqual([0, 1], self.answered)
 
 
 class StagingTests(SynchronousTestCase):

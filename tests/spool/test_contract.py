@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -111,10 +113,9 @@ class ThreadCalls:
     def callFromThread(self, call: Callable[[], None]) -> None:
         self._calls.put(call)
 
-    soon = callFromThread
-
-    def callLater(self, _delay: float, call: Callable[[], None]) -> None:
+    def callLater(self, _delay: float, call: Callable[[], None]) -> IDelayedCall:
         self._calls.put(call)
+        return DelayedCall(0.0, call, (), {}, lambda _call: None, lambda _call: None)
 
     def run_one(self) -> None:
         self._calls.get(timeout=30)()
