@@ -56,8 +56,10 @@ class Reply:
     def encode(self) -> bytes:
         """The wire form. The enhanced code stands on every line (RFC 2034 4)."""
         prefix = f"{self.enhanced} " if self.enhanced else ""
-        last = len(self.lines) - 1
         # A control character from a peer's address in a text must not become a line of ours.
+        if len(self.lines) == 1:
+            return f"{self.code} {prefix}{_CONTROL.sub('?', self.lines[0])}\r\n".encode("utf-8", "replace")
+        last = len(self.lines) - 1
         wire = "".join(
             f"{self.code}{' ' if number == last else '-'}{prefix}{_CONTROL.sub('?', line)}\r\n"
             for number, line in enumerate(self.lines)
@@ -75,6 +77,8 @@ def split_enhanced(lines: tuple[str, ...], code: int) -> tuple[str | None, tuple
     if not found or found[1][0] != str(code)[0]:
         return None, lines
     enhanced = found[1]
+    if len(lines) == 1:
+        return enhanced, (lines[0][found.end() :],)
     stripped = tuple(
         line[again.end() :] if (again := _ENHANCED.match(line)) and again[1] == enhanced else line for line in lines
     )
