@@ -65,6 +65,9 @@ class EagerReactor(EPollReactor):
             self._send()
             if self._fresh:  # a producer gave more: it has its turn behind what others want
                 timeout = 0
+            elif timeout != 0:  # what was sent may have asked for a call that is sooner than all that were known
+                sooner = self.timeout()
+                timeout = sooner if timeout is None else timeout if sooner is None else min(timeout, sooner)
         for descriptor, event in self._poller.poll(-1 if timeout is None else timeout, len(self._selectables)):
             # Looked up only now: the one before may have closed it. Not through `callWithLogger`, which costs more than
             # many a reply: `_doReadOrWrite` logs what is raised, and a line of the log says of whom it speaks itself.

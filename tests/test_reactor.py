@@ -6,11 +6,14 @@ import contextlib
 import socket
 import subprocess
 import sys
+import time
 from typing import Any
 
+from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from mta.reactor import EagerReactor
 
@@ -123,6 +126,36 @@ class EagerReactorTests(SynchronousTestCase):
         self.assertEqual(LARGE, bytes(heard))
         self.turn(3)
         self.assertEqual([], self.reactor.getWriters())
+
+    def test_calls_that_sending_asks_for(self) -> None:
+        """What a producer has called later while its descriptor sends is called in time, however long the wait was."""
+        self.client(self.server())
+        self.until(lambda: self.made)
+        (served,) = self.made
+        called: list[float] = []
+        later = self.reactor.callLater
+
+        @implementer(IPullProducer)
+        class Producing:
+            asked = 0
+
+            def resumeProducing(self) -> None:
+                self.asked += 1
+                if self.asked == 1:
+                    served.transport.write(b"x")
+                else:  # the first is sent
+                    served.transport.unregisterProducer()
+                    later(0.01, lambda: called.append(time.monotonic()))
+
+            def stopProducing(self) -> None:
+                pass
+
+        served.transport.registerProducer(Producing(), False)
+        self.reactor.runUntilCurrent()
+        began = time.monotonic()
+        self.reactor.doIteration(5)
+        self.assertLess(time.monotonic() - began, 4)
+        self.until(lambda: called)
 
     def test_last_words(self) -> None:
         """What is written right before the connection is closed still arrives, and both sides learn of the end."""
