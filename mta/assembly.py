@@ -28,7 +28,7 @@ from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Transport
 from mta.dns.destinations import Destinations
 from mta.ids import QueueIds
-from mta.interfaces import IDeliveryAgent, IResolver, ISpool
+from mta.interfaces import IDeliveryAgent, IResolver, IServerTls, ISpool
 from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
 from mta.policy.counts import SITES, Counts, LocalCounts
@@ -51,7 +51,8 @@ class Surroundings:
     """
     What the MTA does not make itself: time and network (`reactor`), the spool, names, chance, threads, the log.
 
-    `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail.
+    `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail; without `tls`
+    the listeners have none.
 
     Of `workers` processes this is one: they share `counts`, and `others` tells them that more is due than there is room
     for here.
@@ -68,6 +69,7 @@ class Surroundings:
     counts: Counts = field(default_factory=LocalCounts)
     workers: int = 1
     others: Callable[[], None] = lambda: None
+    tls: IServerTls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,9 @@ def _servers(
                 reports_room=report_rate.has_room,
                 etrn_domains=config.relay.etrn_domains,
                 locate=locate,
+                tls=around.tls if listener.tls != "none" else None,
+                implicit_tls=listener.tls == "implicit" and around.tls is not None,
+                handshake_timeout=config.tls.handshake_timeout,
             ),
         )
         for listener in config.listeners

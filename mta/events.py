@@ -40,7 +40,18 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
         Kind.ACCEPTED: (
             "The message is durable in the spool and was acknowledged.",
-            ("client", "helo", "listener", "protocol", "sender", "size", "recipients"),
+            (
+                "client",
+                "helo",
+                "listener",
+                "protocol",
+                "tls",
+                "cipher",
+                "certificate",
+                "sender",
+                "size",
+                "recipients",
+            ),
         ),
         Kind.ROUTED: (
             "An attempt begins: a next hop was chosen for the recipient by a rule.",

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from OpenSSL.SSL import Connection
     from twisted.internet.defer import Deferred
 
     from mta.address import Address
     from mta.destination import Destination, NextHop
+    from mta.encryption import Encryption
     from mta.entry import Delivery, Entry, Report
     from mta.envelope import Envelope, Origin
     from mta.lookup import Answer
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
     from mta.selection import Selection
 
     Changed = list[tuple[int, str]]
+
+
+class IServerTls(Interface):
+    """TLS, as a listener speaks it."""
+
+    def connection(peer_closed: Callable[[], None]) -> Connection | None:
+        """The server's end of a new TLS connection, without a socket; None where no certificate can be used.
+
+        `peer_closed` is called when the peer has said that it will send nothing more (close_notify); it may read on.
+        """
+
+    def outcome(connection: Connection) -> Encryption:
+        """What the handshake of such a connection, which is over, came to."""
 
 
 class IContent(Interface):

@@ -31,6 +31,7 @@ LAYERS = {
     "mta.queue": 3,
     "mta.spool": 3,
     "mta.dns": 3,
+    "mta.tls": 3,
     "mta.admin": 3,
     "mta.assembly": 4,
     "mta.reactor": 4,
@@ -53,6 +54,9 @@ NEVER_TWISTED = (
     "mta.spool.selecting",
     "mta.spool.answering",
     "mta.spool.soundness",
+    "mta.tls.pairs",
+    "mta.tls.contexts",
+    "mta.tls.selfsigned",
 )
 # The simulator is the whole MTA, Twisted and all. One command runs it, and imports it when it runs: only in functions.
 SIMULATOR = "mta.sim"

@@ -48,6 +48,17 @@ def _listeners(settings: Settings) -> Iterator[Conflict]:
                 yield ("listener", number, key), f'"{value}" is that of listener {first + 1} already'
 
 
+def _tls(settings: Settings) -> Iterator[Conflict]:
+    for number, listener in enumerate(settings.listeners):
+        if listener.tls == "implicit" and not settings.tls.certificates:
+            yield ("listener", number, "tls"), '"implicit" needs a certificate; there are no tls.certificates'
+    if settings.tls.certificates:
+        return
+    for key in ("client_certificates", "client_authorities"):
+        if getattr(settings.relay, key):
+            yield ("relay", key), "nobody can show a certificate without TLS; there are no tls.certificates"
+
+
 def _domains(settings: Settings) -> Iterator[Conflict]:
     local = set(settings.local.domains)
     for number, domain in enumerate(settings.relay.domains):
@@ -130,6 +141,7 @@ def _files(settings: Settings) -> Iterator[Conflict]:
 # Each comparison with the keys that it reads.
 _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflict]]], ...] = (
     (("listener",), _listeners),
+    (("listener", "tls", "relay.client_certificates", "relay.client_authorities"), _tls),
     (("local.domains", "relay.domains"), _domains),
     (
         ("hostname", "local.domains", "local.users", "local.aliases", "local.moved", "local.moved_reply"),

@@ -31,6 +31,8 @@ _ENDPOINT = re.compile(r"([A-Za-z0-9]+):.")
 _TCP_OPTIONS = ("interface", "backlog")
 # An address whose port can be told from it: in brackets, or without colons.
 _SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*)\]|([^:]+))(?::(.*))?")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_CIPHERS = re.compile(r"[A-Za-z0-9:+!@=_ ,-]+")
 _ROLES = ("mx", "relay", "submission", "lmtp", "closed")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
 
@@ -197,6 +199,8 @@ def _endpoint(text: str) -> str:
     found = _ENDPOINT.match(text)
     if not found:
         raise ValueError(f'"{text}" is not an endpoint; write it as "tcp:25" or "tcp:2525:interface=127.0.0.1"')
+    if found[1] == "ssl":
+        raise ValueError(f'"{text}": write it with "tcp:", and tls = "implicit" beside it')
     if found[1] in ("tcp", "tcp6"):
         _check_tcp(text)
     return text
@@ -268,6 +272,36 @@ def _path_or_nothing(text: str) -> str:
     return text
 
 
+def _file(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("must be the path of a file")
+    return text
+
+
+def _file_or_nothing(text: str) -> str:
+    return _file(text) if text else ""
+
+
+def _tls_name(text: str) -> str:
+    """A host name as clients say it (RFC 6066 3), or all that are one level below."""
+    wildcard = "*." if text.startswith("*.") else ""
+    return wildcard + _host_name(text.removeprefix("*."))
+
+
+def _fingerprint(text: str) -> str:
+    """The SHA-256 fingerprint of a certificate, with colons as OpenSSL writes it or without."""
+    digits = text.replace(":", "").lower()
+    if not _FINGERPRINT.fullmatch(digits):
+        raise ValueError(f'"{text}" is not a SHA-256 fingerprint: 64 hexadecimal digits, with or without colons')
+    return digits
+
+
+def _ciphers(text: str) -> str:
+    if not _CIPHERS.fullmatch(text):
+        raise ValueError(f'"{text}" is not a list of ciphers, such as "ECDHE+AESGCM:ECDHE+CHACHA20"')
+    return text
+
+
 def _parse_next_hop(value: object) -> NextHop:
     return parse_next_hop(_text(value))
 
@@ -305,6 +339,11 @@ Mode = Annotated[int, BeforeValidator(_mode)]
 BelowState = Annotated[str, AfterValidator(_below_state)]
 LogFile = Annotated[str, AfterValidator(_log_file)]
 DirectoryPath = Annotated[Path, BeforeValidator(_path)]
+FilePath = Annotated[str, AfterValidator(_file)]
+OptionalFile = Annotated[str, AfterValidator(_file_or_nothing)]
+TlsName = Annotated[str, AfterValidator(_tls_name)]
+Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
+CipherList = Annotated[str, AfterValidator(_ciphers)]
 OptionalPath = Annotated[str, AfterValidator(_path_or_nothing)]
 MaildirTemplate = Annotated[str, AfterValidator(check_template)]
 Hop = Annotated[NextHop, BeforeValidator(_parse_next_hop)]

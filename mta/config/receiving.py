@@ -18,11 +18,13 @@ from mta.config.fields import (
     DomainPattern,
     Duration,
     EndpointText,
+    Fingerprint,
     MaildirTemplate,
     Moves,
     Name,
     Network,
     OptionalCount,
+    OptionalFile,
     PositiveDuration,
     Role,
     Size,
@@ -51,6 +53,13 @@ class Listener(Table):
         unit='"mx", "relay", "submission", "lmtp", "closed"',
         sample="mx",
     )
+    tls: Literal["starttls", "implicit", "none"] = option(
+        "starttls",
+        'How TLS begins: "starttls" when the client asks for it, where there are tls.certificates; "implicit" with the'
+        ' connection, as on port 465; "none" never.',
+        unit='"starttls", "implicit", "none"',
+        source="RFC 3207, RFC 8314 3",
+    )
 
 
 class Relay(Table):
@@ -74,6 +83,20 @@ class Relay(Table):
         "The networks whose clients are greeted with 554 and may only quit.",
         unit="list of networks",
         source="RFC 5321 3.1; nobody until named",
+    )
+    client_certificates: tuple[Fingerprint, ...] = option(
+        (),
+        "The SHA-256 fingerprints of the client certificates whose holders may send anywhere, as `openssl x509 -noout"
+        " -fingerprint -sha256` prints them.",
+        unit="list of fingerprints",
+        source="Postfix relay_clientcerts, empty",
+    )
+    client_authorities: OptionalFile = option(
+        "",
+        "A file with certificates of authorities, in PEM: whoever has a client certificate of theirs may send anywhere."
+        " An absolute path, or one below state_dir.",
+        unit="path",
+        source="Postfix permit_tls_all_clientcerts, off by default there too",
     )
     etrn_domains: tuple[Domain, ...] = option(
         (),

@@ -31,11 +31,9 @@ def sample() -> str:
     """The text of etc/mta.toml: every option with its meaning; those at their default are comments."""
     parts = [*PREAMBLE.splitlines(), *_sample_options(Settings)]
     for path, table, is_array in _sections(Settings):
-        live = (
-            not is_array or path == "listener" or any(details(field).sample is not None for _, field in _options(table))
-        )
-        header = f"[[{path}]]" if is_array else f"[{path}]"
-        parts += ["", "", *_comment(_summary(table)), header if live else f"#{header}", *_sample_options(table)]
+        live = not is_array or "." not in path  # an array in a table is empty until somebody fills it
+        header = _header(path, is_array)
+        parts += ["", "", *_comment(_summary(table)), header if live else f"#{header}", *_sample_options(table, live)]
     return "\n".join(parts) + "\n"
 
 
@@ -105,13 +103,13 @@ def _comment(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
-def _sample_options(table: type[Table]) -> Iterator[str]:
+def _sample_options(table: type[Table], live: bool = True) -> Iterator[str]:
     for key, field in _options(table):
         note = details(field)
         yield ""
         yield from _comment(field.description or "")
         if note.sample is not None:
-            yield f"{key} = {_literal(note.sample)}"
+            yield f"{'' if live else '#'}{key} = {_literal(note.sample)}"
         else:
             yield f"#{key} = {_literal(field.default)}"
 

@@ -24,6 +24,7 @@ from mta.config.fields import (
 from mta.config.option import REQUIRED, Table, option
 from mta.config.receiving import Content, Limits, Listener, Local, Relay
 from mta.config.sending import Bounce, Client, Dns, Queue, RouteTable
+from mta.config.tls import Tls
 from mta.destination import Route
 from mta.policy.directory import Directory
 from mta.routing.router import Rule
@@ -77,6 +78,7 @@ class Settings(Table):
         "30s", "How long a stop waits for what is under way.", unit="duration", source="below systemd's 90 s"
     )
     listeners: tuple[Listener, ...] = option((), alias="listener")
+    tls: Tls = option({})
     relay: Relay = option({})
     local: Local = option({})
     routes: tuple[RouteTable, ...] = option((), alias="route")

@@ -21,7 +21,6 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory, ServerFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from mta.config.receiving import Listener
@@ -82,7 +81,7 @@ def bind(reactor: Any, listener: Listener, workers: int) -> Shared:
 
 
 def adopt(reactor: Any, listener: Listener, descriptor: int, factory: Factory) -> Any:
-    """Listen on a socket that `bind` made in another process, as the endpoint says (TLS, the PROXY protocol...)."""
+    """Listen on a socket that `bind` made in another process, as the endpoint says (the PROXY protocol...)."""
     handed = _Handed(reactor, descriptor)
     if listener.endpoint.startswith("systemd:"):  # its descriptors have names in the process that systemd started
         return handed.listenTCP(0, factory)
@@ -134,9 +133,6 @@ class _Binding(_Reactor):
             raise CannotListenError(interface, port, error) from error
         return self
 
-    def listenSSL(self, port: int, factory: object, *, backlog: int, interface: str, **_more: object) -> Any:
-        return self.listenTCP(port, factory, backlog, interface)
-
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, _factory: object) -> Any:
         """One socket for all: the kernel spreads clients less evenly, and whoever made it wants it so."""
         for _ in range(self._workers):
@@ -156,10 +152,6 @@ class _Handed(_Reactor):
             family = handed.family
         return self._reactor.adoptStreamPort(self._descriptor, family, factory)
 
-    def listenSSL(self, port: int, factory: Factory, contextFactory: Any, **_more: object) -> Any:
-        wrapped: Any = TLSMemoryBIOFactory(contextFactory, False, factory)
-        return self.listenTCP(port, wrapped)
-
 
 def close(shared: Sequence[Shared]) -> None:
     """Close the sockets of listeners: from now on clients are refused."""
@@ -174,5 +166,5 @@ def _with_backlog(endpoint: str) -> str:
 
     Twisted's is 50: of 2,000 clients that come at once most would wait for the second SYN.
     """
-    takes_one = endpoint.startswith(("tcp:", "tcp6:", "ssl:")) and ":backlog=" not in endpoint
+    takes_one = endpoint.startswith(("tcp:", "tcp6:")) and ":backlog=" not in endpoint
     return f"{endpoint}:backlog={BACKLOG}" if takes_one else endpoint

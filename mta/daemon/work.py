@@ -30,6 +30,8 @@ from mta.entry import Entry
 from mta.interfaces import IQueue
 from mta.message.templates import TemplateError
 from mta.policy.counts import Counts, LocalCounts
+from mta.tls.pairs import PairError
+from mta.tls.server import ServerTls, server_tls
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,7 @@ class _Shift:
 
     assembly: Assembly
     resolver: Resolver
+    tls: ServerTls | None
 
 
 @implementer(IQueue)
@@ -67,7 +70,7 @@ class Work:
         self._workers = workers
         self._others = others
         self._retiring: list[_Shift] = []
-        self._shift = self._made(config)
+        self._shift = self._made(config, None)
         self.fronts = {listener.endpoint: Front(factory) for listener, factory in self._shift.assembly.servers}
 
     @property
@@ -84,8 +87,12 @@ class Work:
         """Begin with what is queued."""
         self._shift.assembly.queue.start()
 
-    def _made(self, config: Config) -> _Shift:
+    def _made(self, config: Config, tls_before: ServerTls | None) -> _Shift:
         reactor, storage = self._reactor, self._storage
+        try:
+            tls = server_tls(config, reactor.seconds, tls_before)
+        except PairError as error:
+            raise StartError(str(error), os.EX_CONFIG) from error
         resolver = Resolver(
             reactor=reactor,
             servers=config.dns.servers or system_servers(),
@@ -107,9 +114,10 @@ class Work:
             counts=self._counts,
             workers=self._workers,
             others=self._others,
+            tls=tls,
         )
         try:
-            return _Shift(assemble(config, around), resolver)
+            return _Shift(assemble(config, around), resolver, tls)
         except TemplateError as error:
             raise StartError(f"bounce.templates: {error}", os.EX_CONFIG) from error
 
@@ -121,7 +129,8 @@ class Work:
 
         Sessions end with the message that is under way, attempts go on by what they began with; all else is new.
         """
-        old, new = self._shift, self._made(config)
+        old = self._shift
+        new = self._made(config, old.tls)
         self.config, self._shift = config, new
         self._storage.change_to(config)
         for listener, factory in new.assembly.servers:

@@ -40,27 +40,35 @@ def received(
     queue_id: str,
     recipient: Address | None,
     at: float,
+    tls: str = "",
 ) -> bytes:
     """
     A complete Received field, folded, with CRLF at its end.
 
     `client_name` is the verified name of the client or None; `client_ip` its address, or "" for a local user, whose
     name is `helo` then. `recipient` only where there is one: RFC 5321 7.2 warns of revealing the others. `at` in
-    seconds since 1970. Hostile text can neither add a line nor close a comment.
+    seconds since 1970. `tls` is the version and the cipher of the TLS that it came through, "" for none. Hostile text
+    can neither add a line nor close a comment.
     """
-    origin = _origin(helo, client_ip, client_name, by, protocol)
+    origin = _origin(helo, client_ip, client_name, by, protocol, tls)
     path = "" if recipient is None else f"\r\n\tfor <{_path(recipient)}>"
     return f"{origin} {queue_id}{path};\r\n\t{date(at)}\r\n".encode("ascii", "replace")
 
 
 @lru_cache(maxsize=1024)
-def _origin(helo: str, client_ip: str, client_name: str | None, by: str, protocol: str) -> str:
+def _origin(helo: str, client_ip: str, client_name: str | None, by: str, protocol: str, tls: str) -> str:
     """The field up to the protocol: the same for all messages of a session, and the costly part."""
     if not client_ip:
         return _folded(["Received: by", _name(by), f"(from user {_name(helo)})"], [f"with {_name(protocol)} id"])
     # RFC 5321 4.4: Extended-Domain, with the TCP-info that we know ourselves in the parentheses.
     known = [f"({_name(client_name)}", f"{_literal(client_ip)})"] if client_name else [f"({_literal(client_ip)})"]
-    return _folded(["Received: from", _name(helo), *known], ["by", _name(by), f"with {_name(protocol)} id"])
+    if not tls:
+        return _folded(["Received: from", _name(helo), *known], ["by", _name(by), f"with {_name(protocol)} id"])
+    version, _, cipher = tls.partition(" ")
+    encryption = [f"({_name(version)}", f"{_name(cipher)})"]
+    return _folded(
+        ["Received: from", _name(helo), *known], ["by", _name(by), f"with {_name(protocol)}", *encryption, "id"]
+    )
 
 
 def _folded(*groups: list[str]) -> str:

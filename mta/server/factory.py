@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from mta.address import Address
-from mta.interfaces import IQueue, ISpool
+from mta.interfaces import IQueue, IServerTls, ISpool
 from mta.policy.clients import Networks
 from mta.policy.limits import Connections, ServerLimits
 from mta.server.listener import Listener, Locate, Log, Policy
@@ -50,6 +50,9 @@ class ServerFactory(protocol.ServerFactory):
         reports_room: Callable[[Address, float], bool] = lambda _sender, _now: True,
         etrn_domains: Iterable[str] = (),
         locate: Locate | None = None,
+        tls: IServerTls | None = None,
+        implicit_tls: bool = False,
+        handshake_timeout: float = 120.0,
     ) -> None:
         self._listener = Listener(
             hostname=hostname,
@@ -68,6 +71,9 @@ class ServerFactory(protocol.ServerFactory):
             reports_room=reports_room,
             etrn_domains=frozenset(etrn_domains),
             locate=locate,
+            tls=tls,
+            implicit_tls=implicit_tls,
+            handshake_timeout=handshake_timeout,
         )
         self._sessions = Sessions(clock)
 

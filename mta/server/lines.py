@@ -93,7 +93,9 @@ class PatientLineReceiver(LineReceiver):
 
     def end_content(self, rest: bytes = b"") -> None:
         """Hand over lines again, `rest` first. To be called before anything lets more of the peer's bytes in."""
-        self.setLineMode(rest)
+        self.setLineMode()
+        if rest:
+            self.plain_received(rest)
 
     @property
     def in_content(self) -> bool:
@@ -133,7 +135,7 @@ class PatientLineReceiver(LineReceiver):
         if self._reading_stopped:
             self._reading_stopped = False
             self.wire.resumeProducing()
-        self.dataReceived(b"")
+        self.plain_received(b"")
         self._close_behind_replies()
 
     # The peer's end
@@ -153,6 +155,11 @@ class PatientLineReceiver(LineReceiver):
     # Reading
 
     def dataReceived(self, data: bytes) -> None:
+        """Bytes came from the transport."""
+        self.plain_received(data)
+
+    def plain_received(self, data: bytes) -> None:
+        """Bytes of the session came: those of the transport, or what was in them."""
         if self.closing_at is not None:
             return
         if data:
@@ -190,7 +197,9 @@ class PatientLineReceiver(LineReceiver):
             return
         self._skipping = False
         self._skipped_cr = b""
-        self.setLineMode(rest)
+        self.setLineMode()
+        if rest:
+            self.plain_received(rest)
         if self.closing_at is None:
             self.line_too_long(self._skipped_start)
 

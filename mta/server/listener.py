@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from mta.address import Address
 from mta.destination import Destination
 from mta.ids import spell
-from mta.interfaces import IQueue, ISpool
+from mta.interfaces import IQueue, IServerTls, ISpool
 from mta.message.completion import Completion
 from mta.outcome import Deferral, Failure
 from mta.policy.clients import Networks
@@ -56,7 +56,8 @@ class Listener:
     `reports_room` says whether a sender may get one more report now, in seconds. `connections` is shared with the other
     listeners. `etrn_domains` are those that ETRN is done for. `locate` tells where a recipient's mail goes, as
     `mta.interfaces.IDestinations` does; None accepts domains unasked. `log` takes a kind and fields, one line for each
-    call.
+    call. `tls` None: there is none; `implicit_tls`: it begins with the connection, and not with STARTTLS;
+    `handshake_timeout` is in seconds.
     """
 
     hostname: str
@@ -75,6 +76,9 @@ class Listener:
     reports_room: Callable[[Address, float], bool]
     etrn_domains: frozenset[str] = frozenset()
     locate: Locate | None = None
+    tls: IServerTls | None = None
+    implicit_tls: bool = False
+    handshake_timeout: float = 120.0
     terms: Terms = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +97,7 @@ class Listener:
             lmtp=self.role == "lmtp",
             etrn=bool(self.etrn_domains) and self.role not in ("lmtp", "submission"),  # RFC 6409 7
             closed=self.role == "closed",
+            starttls=self.tls is not None and not self.implicit_tls and self.role != "closed",
         )
         object.__setattr__(self, "terms", terms)
 

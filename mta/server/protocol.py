@@ -6,14 +6,15 @@ Never: knows the grammar or the order of commands (`mta/smtp/server.py`), or dec
 Fails: never towards the reactor. A fault of ours is logged and answered 451; the session goes on without its message.
 
 Log lines: ``connection-refused``, ``command-refused`` (one for each 4xx or 5xx), ``connection-closed`` (by us, or in
-the middle of a message), ``session-transcript`` (the last lines of one that we closed for its errors), ``fault``. All
-carry the listener and the client.
+the middle of a message), ``tls-failed`` (a handshake came to nothing), ``session-transcript`` (the last lines of one
+that we closed for its errors), ``fault``. All carry the listener and the client.
 """
 
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,28 +22,30 @@ from mta.entry import Entry
 from mta.envelope import Envelope, Origin
 from mta.ids import spell
 from mta.policy.verdict import Verdict
-from mta.reply import Reply
 from mta.server.answers import answer
 from mta.server.budget import within_budget
-from mta.server.lines import PatientLineReceiver
 from mta.server.listener import Listener
-from mta.server.reception import Reception, is_full, receive
+from mta.server.reception import Reception, apology, described, receive
+from mta.server.secure_lines import SecureLineReceiver
 from mta.server.sessions import Sessions
 from mta.server.transcript import Transcript
-from mta.smtp import message_replies, replies
+from mta.smtp import replies
 from mta.smtp.commands import MailFrom
-from mta.smtp.questions import EndOfData, Question, StartChunk, StartData
+from mta.smtp.questions import EndOfData, Question, StartChunk, StartData, StartTls
 from mta.smtp.server import ServerSession
 from mta.smtp.server_reply import ServerReply
 
 # Seconds of silence that an untrusted client is allowed when connections run short (Postfix: smtpd_timeout, stress).
 STRESS_IDLE = 10.0
 
+# Why there is no TLS; the log of the daemon says more.
+_NO_CERTIFICATE = "no certificate can be used"
+
 # Seconds for the last reply to be taken; then the connection is dropped with what it did not take.
 LAST_REPLY = 10.0
 
 
-class ServerProtocol(PatientLineReceiver):
+class ServerProtocol(SecureLineReceiver):
     """A connection, from the moment it is made; see `mta.server.factory.ServerFactory`."""
 
     # Defaults of an idle connection, as in PatientLineReceiver.
@@ -80,11 +83,20 @@ class ServerProtocol(PatientLineReceiver):
             self._hang_up(verdict.reply.encode())
         elif self._sessions.stopping:
             self._hang_up_with(replies.SHUTTING_DOWN)
-        elif self._trusted:
+        elif listener.implicit_tls:  # RFC 8314 3.3
+            if not self._begin_tls():
+                self.handshake_failed(_NO_CERTIFICATE)
+                self._hang_up(b"")
+        else:
+            self._welcome()
+
+    def _welcome(self) -> None:
+        """Greet who may relay at once, and others when it is clear that they wait for it."""
+        if self._trusted:
             self._greet()
         else:
             # Two turns of the reactor: what the peer has sent before we speak is read between them.
-            self._timer = listener.clock.callLater(0, self._listen_first)
+            self._timer = self._listener.clock.callLater(0, self._listen_first)
 
     def _listen_first(self) -> None:
         self._timer = self._listener.clock.callLater(self._listener.greet_wait(self._trusted), self._greet)
@@ -95,13 +107,16 @@ class ServerProtocol(PatientLineReceiver):
         self.active_at = listener.clock.seconds()
         unwanted = listener.policy.is_refused(self._client)
         self._session = ServerSession(listener.terms, self._trusted, listener.normalizes(self._client), unwanted)
+        if self.encryption is not None:
+            self._session.secured()
         if listener.terms.closed:
             self._note("connection-refused", reply="521", reason="role closed")
         elif unwanted:
             self._note("connection-refused", reply="554", reason="relay.refused")
         self.wire.write(self._session.greeting())
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
         if self._reception is not None:
             self._note("connection-closed", reason="lost in the middle of a message")
         self._forget()
@@ -124,6 +139,8 @@ class ServerProtocol(PatientLineReceiver):
 
     def _hang_up(self, last_words: bytes) -> None:
         self._forget()
+        if self._listener.implicit_tls and self.encryption is None:
+            last_words = b""  # nobody could read them
         self.close(last_words)
 
     def _hang_up_with(self, reply: ServerReply) -> None:
@@ -136,6 +153,9 @@ class ServerProtocol(PatientLineReceiver):
         if self.closing_at is not None:
             if now - self.closing_at >= LAST_REPLY:
                 self.wire.abortConnection()
+            return
+        if self.handshake_since is not None:
+            self.look_at_handshake(now, self._listener.handshake_timeout)
             return
         if self._session is None or self.waiting:
             return
@@ -162,14 +182,26 @@ class ServerProtocol(PatientLineReceiver):
 
     # Reading
 
-    def dataReceived(self, data: bytes) -> None:
+    def handshake_done(self) -> None:
+        assert self.encryption is not None
+        self._trusted = self._trusted or self.encryption.may_relay
+        self.active_at = self._listener.clock.seconds()
+        if self._session is None:
+            self._welcome()
+        else:
+            self._session.secured(self._trusted)
+
+    def handshake_failed(self, reason: str) -> None:
+        self._note("tls-failed", reason=reason)
+
+    def plain_received(self, data: bytes) -> None:
         if self.closing_at is not None:
             return
         if self._session is None:
             self._note("connection-closed", reason="spoke before the greeting")
             self._hang_up_with(replies.SPOKE_EARLY)
             return
-        super().dataReceived(data)
+        super().plain_received(data)
 
     def command_received(self, line: bytes, more: bool) -> None:
         session = self._current
@@ -220,9 +252,11 @@ class ServerProtocol(PatientLineReceiver):
                 self._start_chunk()
                 return None
             case StartData(envelope):
-                self._reception = receive(self._listener, self._client, session, envelope)
+                self._reception = receive(self._listener, self._client, session, envelope, self.encryption)
                 self.begin_content()
                 return session.answered(None)
+            case StartTls():
+                return None if self._begin_tls() else session.answered(replies.TLS_UNAVAILABLE.reply)
             case MailFrom() if self._sessions.stopping:
                 return session.answered(replies.SHUTTING_DOWN.fill(hostname=listener.hostname))
         verdict = answer(question, listener, self._client, self._trusted, session.sender)
@@ -234,12 +268,23 @@ class ServerProtocol(PatientLineReceiver):
             return None
         return session.answered(verdict.reply, verdict.recipients, verdict.expanded)
 
+    def _begin_tls(self) -> bool:
+        """Begin TLS, behind the yes to the question whether we can where there is one; whether we can."""
+        tls = self._listener.tls
+        connection = None if tls is None else tls.connection(self.peer_closed)
+        if tls is None or connection is None:
+            return False
+        if self._session is not None:
+            self.wire.write(self._session.answered(None))
+        self.begin_tls(tls, connection)
+        return True
+
     def _start_chunk(self) -> None:
         """Make a place for the content with the first chunk, and take the octets of this one."""
         session = self._current
         if self._reception is None and not session.condemned:
             try:
-                self._reception = receive(self._listener, self._client, session, session.envelope)
+                self._reception = receive(self._listener, self._client, session, session.envelope, self.encryption)
             except Exception:
                 self._report_fault("a chunk")
                 session.spoil()
@@ -299,7 +344,7 @@ class ServerProtocol(PatientLineReceiver):
                 return reception.write(content)
             except Exception as fault:
                 self._report_fault("content")
-                session.spoil(_apology(fault))
+                session.spoil(apology(fault))
                 self._drop_reception()
         return None
 
@@ -334,7 +379,7 @@ class ServerProtocol(PatientLineReceiver):
         """Make the message durable; nothing is said and nothing is read before that is known."""
         listener, session = self._listener, self._current
         claim = listener.queue.wants_claim()
-        origin = Origin(self._client, session.helo, listener.name, session.protocol)
+        origin = Origin(self._client, session.helo, listener.name, session.protocol, described(self.encryption))
         committed = reception.commit(envelope, origin, listener.clock.seconds(), claim)
         self._reception = None
         self.wait()
@@ -351,7 +396,7 @@ class ServerProtocol(PatientLineReceiver):
 
     def _not_committed(self, failure: Failure) -> None:
         self._note("fault", where="the spool", reason=f"{type(failure.value).__name__}: {failure.value}")
-        self._reply(self._current.failed(_apology(failure.value)))
+        self._reply(self._current.failed(apology(failure.value)))
 
     def _drop_reception(self) -> None:
         reception, self._reception = self._reception, None
@@ -382,8 +427,3 @@ class ServerProtocol(PatientLineReceiver):
 
 def _printable(verb: bytes) -> str:
     return verb.decode("ascii", "backslashreplace")
-
-
-def _apology(fault: BaseException | None) -> Reply:
-    """What the peer is told of a fault of the spool: try again later, and where it is so, that there is no room."""
-    return message_replies.DISK_FULL.reply if is_full(fault) else replies.FAULT.reply

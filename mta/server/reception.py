@@ -12,6 +12,7 @@ import errno
 
 from twisted.internet.defer import Deferred
 
+from mta.encryption import Encryption
 from mta.entry import Entry
 from mta.envelope import Envelope, Origin
 from mta.ids import spell
@@ -21,7 +22,9 @@ from mta.message.headers import HopCounter
 from mta.message.mime_depth import MimeDepth
 from mta.message.trace import received
 from mta.policy.limits import ServerLimits
+from mta.reply import Reply
 from mta.server.listener import Listener
+from mta.smtp import message_replies, replies
 from mta.smtp.server import ServerSession
 
 # How SQLite says SQLITE_FULL, which sqlite3 hands on as text.
@@ -88,7 +91,9 @@ class Reception:
         return self._receiving.write(content) if content else None
 
 
-def receive(listener: Listener, client: str, session: ServerSession, envelope: Envelope) -> Reception:
+def receive(
+    listener: Listener, client: str, session: ServerSession, envelope: Envelope, encryption: Encryption | None
+) -> Reception:
     """Make a place in the spool for the message that a session has under way; `client` is the peer's address."""
     queue_id = listener.queue.new_id()
     recipients = envelope.recipients
@@ -104,12 +109,26 @@ def receive(listener: Listener, client: str, session: ServerSession, envelope: E
         queue_id=spell(queue_id),
         recipient=only,
         at=now,
+        tls="" if encryption is None else f"{encryption.version} {encryption.cipher}",
     )
     completion = listener.completion(envelope.sender, queue_id, now)
     return Reception(listener.spool, queue_id, trace, listener.limits, completion)
 
 
-def is_full(fault: BaseException | None) -> bool:
+def described(encryption: Encryption | None) -> dict[str, str]:
+    """What the event of an accepted message tells of the TLS that it came through."""
+    if encryption is None:
+        return {}
+    told = {"tls": encryption.version, "cipher": encryption.cipher}
+    return {**told, "certificate": encryption.certificate} if encryption.certificate else told
+
+
+def apology(fault: BaseException | None) -> Reply:
+    """What the peer is told of a fault of the spool: try again later, and where it is so, that there is no room."""
+    return message_replies.DISK_FULL.reply if _is_full(fault) else replies.FAULT.reply
+
+
+def _is_full(fault: BaseException | None) -> bool:
     """Whether a fault of the spool, or what caused it, is that the disk is full."""
     while fault is not None:
         if (isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT)) or _FULL in str(fault):

@@ -25,13 +25,20 @@ _BODIES = {body.value: body for body in Body}
 
 
 def keywords(
-    message_size: int, recipients: int, messages: int | None, *, expands: bool = False, etrn: bool = False
+    message_size: int,
+    recipients: int,
+    messages: int | None,
+    *,
+    expands: bool = False,
+    etrn: bool = False,
+    starttls: bool = False,
 ) -> tuple[str, ...]:
     """
     The lines of the EHLO reply behind the host name.
 
     `message_size` in octets; `recipients` of one message and `messages` of one session at most, None without limit.
-    `expands` where this client may ask VRFY and EXPN, `etrn` where some domain's mail may be asked for.
+    `expands` where this client may ask VRFY and EXPN, `etrn` where some domain's mail may be asked for, `starttls`
+    where TLS may begin.
     """
     limits = {"MAILMAX": messages, "RCPTMAX": recipients}
     told = [f"{name}={limit}" for name, limit in limits.items() if limit is not None and limit <= _HIGHEST_LIMIT]
@@ -40,6 +47,7 @@ def keywords(
         f"SIZE {message_size}",  # RFC 1870
         *(("VRFY", "EXPN") if expands else ()),  # RFC 5321 3.5.2
         *(("ETRN",) if etrn else ()),  # RFC 1985
+        *(("STARTTLS",) if starttls else ()),  # RFC 3207 3
         "8BITMIME",  # RFC 6152
         "BINARYMIME",  # RFC 3030 3
         "CHUNKING",  # RFC 3030 2

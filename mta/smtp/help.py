@@ -22,6 +22,7 @@ _COMMON: dict[str, tuple[str, str]] = {
     "HELP": ("HELP [command]", "RFC 5321 4.1.1.8"),
     "NOOP": ("NOOP [anything]", "RFC 5321 4.1.1.9"),
     "QUIT": ("QUIT", "RFC 5321 4.1.1.10"),
+    "STARTTLS": ("STARTTLS", "RFC 3207 4"),
 }
 _SMTP: dict[str, tuple[str, str]] = {
     "EHLO": ("EHLO hostname", "RFC 5321 4.1.1.1"),
@@ -32,15 +33,18 @@ _SMTP: dict[str, tuple[str, str]] = {
 _LMTP: dict[str, tuple[str, str]] = {"LHLO": ("LHLO hostname", "RFC 2033 4.1"), **_COMMON}
 
 
-def help_on(topic: str, terms: Terms, trusted: bool) -> Reply:
+def help_on(topic: str, terms: Terms, trusted: bool, secure: bool = False) -> Reply:
     """
     The answer to HELP: 211 with all commands that a client, `trusted` or not, may use, or 214 with one, the `topic`.
+
+    `secure` within TLS.
 
     RFC 5321 4.2.2: 211 is the help reply of the system, 214 tells how a command is used.
     """
     known = _LMTP if terms.lmtp else _SMTP
     # What is answered 502 is no command here.
-    topics = [verb for verb in known if (verb != "EXPN" or trusted) and (verb != "ETRN" or terms.etrn)]
+    offered = {"EXPN": trusted, "ETRN": terms.etrn, "STARTTLS": terms.starttls and not secure}
+    topics = [verb for verb in known if offered.get(verb, True)]
     verb = topic.upper()
     if not topic:
         told = replies.SYSTEM_HELP

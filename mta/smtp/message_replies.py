@@ -98,13 +98,17 @@ BAD_CHUNK = ServerReply(
 )
 MAIL_FIRST = ServerReply(503, "5.5.1", "Send MAIL first", "RCPT, DATA or BDAT came before MAIL.", "RFC 5321 3.3, 4.1.4")
 NESTED_MAIL = ServerReply(
-    503, "5.5.1", "A message is under way; finish it or send RSET", "MAIL came twice.", "RFC 5321 4.1.4"
+    503,
+    "5.5.1",
+    "A message is under way; finish it or send RSET",
+    "MAIL came twice, or STARTTLS behind it.",
+    "RFC 5321 4.1.4",
 )
 CHUNKS_UNDER_WAY = ServerReply(
     503,
     "5.5.1",
     "Chunks are under way; send BDAT until LAST, or RSET",
-    "MAIL, RCPT or DATA came between two BDAT.",
+    "MAIL, RCPT, DATA or STARTTLS came between two BDAT.",
     "RFC 3030 2",
 )
 BINARY_NEEDS_BDAT = ServerReply(

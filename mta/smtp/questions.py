@@ -37,4 +37,14 @@ class EndOfData:
     envelope: Envelope
 
 
-Question = Hello | MailFrom | RcptTo | Verify | Expand | Etrn | StartData | StartChunk | EndOfData
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """
+    STARTTLS: can there be TLS now?
+
+    Behind a yes, whose reply is the last word in clear, drop what the peer has sent and begin the handshake; then call
+    `ServerSession.secured`, or close the connection.
+    """
+
+
+Question = Hello | MailFrom | RcptTo | Verify | Expand | Etrn | StartData | StartChunk | EndOfData | StartTls

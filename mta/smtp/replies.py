@@ -18,6 +18,13 @@ from mta.smtp.server_reply import ServerReply, page
 # RFC 2034 4: the greeting, the answer to a hello and 3xx replies carry no enhanced code.
 GREETING = ServerReply(220, None, "{hostname} ESMTP", "The greeting: say EHLO.", "RFC 5321 4.2")
 GREETING_LMTP = ServerReply(220, None, "{hostname} LMTP", "The greeting: say LHLO.", "RFC 2033 4.1")
+START_TLS = ServerReply(
+    220,
+    "2.0.0",
+    "Ready to start TLS",
+    "STARTTLS: the handshake begins; what stood behind the command is dropped.",
+    "RFC 3207 4",
+)
 GOODBYE = ServerReply(221, "2.0.0", "{hostname} closing the connection", "QUIT was understood.", "RFC 5321 4.1.1.10")
 SYSTEM_HELP = ServerReply(
     211,
@@ -121,6 +128,13 @@ POLICY_TIMEOUT = ServerReply(
     "A policy did not answer within `limits.policy_timeout`.",
     "RFC 5321 4.2.2, RFC 3463 3.4",
 )
+TLS_UNAVAILABLE = ServerReply(
+    454,
+    "4.7.0",
+    "TLS not available for now; try again later",
+    "STARTTLS, and none of `tls.certificates` can be used; the log says why.",
+    "RFC 3207 4",
+)
 TURN_FAILED = ServerReply(
     458, "4.3.0", "Queuing for {domain} failed; try again later", "ETRN: the spool did not answer.", "RFC 1985 5"
 )
@@ -185,6 +199,7 @@ LMTP_HELLO = ServerReply(
 NOT_LMTP = ServerReply(
     500, "5.5.1", "This is SMTP, not LMTP: send EHLO", "LHLO came to a listener of another role.", "RFC 2033 4.1"
 )
+TLS_ACTIVE = ServerReply(503, "5.5.1", "TLS is active already", "STARTTLS came within TLS.", "RFC 3207 4.2")
 HELLO_FIRST = ServerReply(503, "5.5.1", "Send EHLO first", "MAIL came before a hello.", "RFC 5321 4.1.4")
 # RFC 7504 3: 521 is for hosts that take no mail from anybody, and must not stand for less.
 CLOSED_GREETING = ServerReply(

@@ -8,7 +8,9 @@ Fails: never, whatever the peer sends.
 The caller hands over one command line at a time. `ServerSession.line` returns the reply as bytes, or a question; the
 caller answers it with `ServerSession.answered` and gets the reply then. One reply for each command, in order: that is
 a property of this shape, not of the caller's care. After the answer to `StartData` the caller hands over content
-until `ServerSession.ended`, and `ServerSession.end_of_data` is the reply or the last question.
+until `ServerSession.ended`, and `ServerSession.end_of_data` is the reply or the last question. After a yes to
+`StartTls` it drops what else the peer has sent, and `ServerSession.secured` has the session start anew when the
+handshake is over.
 """
 
 from __future__ import annotations
@@ -38,13 +40,13 @@ from mta.smtp.commands import (
 )
 from mta.smtp.help import help_on
 from mta.smtp.incoming import Incoming
-from mta.smtp.questions import EndOfData, Question, StartChunk, StartData
+from mta.smtp.questions import EndOfData, Question, StartChunk, StartData, StartTls
 from mta.smtp.server_reply import ServerReply
 from mta.smtp.stages import MOVES, Stage
 from mta.smtp.standing import Standing
 from mta.smtp.terms import Terms
 
-__all__ = ["EndOfData", "Question", "ServerSession", "StartChunk", "StartData"]
+__all__ = ["EndOfData", "Question", "ServerSession", "StartChunk", "StartData", "StartTls"]
 
 _HELLOS = frozenset((b"EHLO", b"HELO", b"LHLO"))
 # RFC 6531 3.3, 3.7.4.2: commands whose argument may go beyond ASCII.
@@ -75,8 +77,10 @@ class ServerSession(Standing):
         """The "with" keyword of the trace field (RFC 5321 4.4, RFC 6531 4.3, RFC 3848)."""
         keyword = "LMTP" if self._terms.lmtp else "ESMTP"
         if self._message is not None and self._message.utf8:
-            return f"UTF8{keyword.removeprefix('E')}"
-        return keyword if self.extended else "SMTP"
+            keyword = f"UTF8{keyword.removeprefix('E')}"
+        if not self.extended:
+            return "SMTP"  # there is no such word for it within TLS
+        return f"{keyword}S" if self.is_secure else keyword
 
     def greeting(self) -> bytes:
         """What the peer hears first."""
@@ -220,7 +224,7 @@ class ServerSession(Standing):
 
     def _help(self, argument: str) -> bytes:
         self._conduct.junk()
-        return self._given(help_on(argument, self._terms, self._trusted))
+        return self._given(help_on(argument, self._terms, self._trusted, self.is_secure))
 
     def _vrfy(self, argument: str) -> bytes | Question:
         question = read_verify(argument)
@@ -247,6 +251,29 @@ class ServerSession(Standing):
         self._conduct.junk()
         return self._ask(question)
 
+    def _starttls(self, argument: str) -> bytes | Question:
+        if not self._terms.starttls:
+            return self._refuse(replies.NOT_IMPLEMENTED)
+        if argument:
+            return self._refuse(replies.BAD_SYNTAX, syntax="STARTTLS")
+        if self.is_secure:
+            return self._refuse(replies.TLS_ACTIVE)
+        misplaced = self._misplaced(b"STARTTLS")
+        return self._ask(StartTls()) if misplaced is None else misplaced
+
+    def secured(self, trusted: bool = False) -> None:
+        """
+        TLS has begun: forget all that the client has said (RFC 3207 4.2), and take it for `trusted` from now on.
+
+        What it has used up of its limits stays used up. A client that was trusted before stays it.
+        """
+        self.is_secure = True
+        self._trusted = self._trusted or trusted
+        self._message = None
+        self._asked = None
+        self.helo, self.extended = "", False
+        self.stage = Stage.CONNECTED
+
     def _quit(self, argument: str) -> bytes:
         if argument:
             return self._refuse(replies.BAD_SYNTAX, syntax="QUIT")
@@ -267,6 +294,7 @@ class ServerSession(Standing):
         b"VRFY": _vrfy,
         b"EXPN": _expn,
         b"ETRN": _etrn,
+        b"STARTTLS": _starttls,
         b"QUIT": _quit,
     }
     # RFC 2033 4.1: LHLO is EHLO by another name, and there is neither of the others.
@@ -315,8 +343,10 @@ class ServerSession(Standing):
                 self._message = None
                 self.helo, self.extended = name, extended
                 self._move(b"EHLO")
-                terms = self._terms
-                wire = (terms.ehlo_trusted if self._trusted else terms.ehlo) if extended else terms.helo
+                wire = self._terms.hello(self._trusted, self.is_secure) if extended else self._terms.helo
+            case StartTls():
+                self._move(b"STARTTLS")
+                wire = replies.START_TLS.wire
             case _:
                 assert reply is not None, f"{asked!r} can't be answered with yes"
                 wire = b""

@@ -20,11 +20,11 @@ class Standing:
     """
     The state of one session.
 
-    `helo` is what the client called itself, "" before that; `extended` says that it did so with EHLO or LHLO. `refusal`
-    is the reply given last, if it was one.
+    `helo` is what the client called itself, "" before that; `extended` says that it did so with EHLO or LHLO;
+    `is_secure` that the session is within TLS. `refusal` is the reply given last, if it was one.
     """
 
-    __slots__ = ("_conduct", "_message", "_terms", "extended", "helo", "refusal", "stage")
+    __slots__ = ("_conduct", "_message", "_terms", "extended", "helo", "is_secure", "refusal", "stage")
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
@@ -33,6 +33,7 @@ class Standing:
         self.stage = Stage.CONNECTED
         self.helo = ""
         self.extended = False
+        self.is_secure = False
         self.refusal: Reply | None = None
 
     @property

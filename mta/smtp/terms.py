@@ -20,8 +20,8 @@ class Terms:
     `message_size` and `text_line` are octets, all others are counts, as in `mta.policy.limits.ServerLimits`.
 
     `lmtp` where the listener speaks LMTP (RFC 2033), `etrn` where ETRN is offered, `closed` where it takes no mail from
-    anybody (RFC 7504 3). `greeting`, `helo`, `ehlo` and
-    `ehlo_trusted`, of clients that may relay, are replies ready for the wire.
+    anybody (RFC 7504 3), `starttls` where TLS may begin. `greeting` and `helo` are replies ready for the wire, as
+    are those of `hello`.
     """
 
     hostname: str
@@ -37,10 +37,10 @@ class Terms:
     lmtp: bool = False
     etrn: bool = False
     closed: bool = False
+    starttls: bool = False
     greeting: bytes = field(init=False)
     helo: bytes = field(init=False)
-    ehlo: bytes = field(init=False)
-    ehlo_trusted: bytes = field(init=False)
+    _hellos: dict[tuple[bool, bool], bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         greeting = replies.GREETING_LMTP if self.lmtp else replies.GREETING
@@ -48,10 +48,21 @@ class Terms:
             greeting = replies.CLOSED_GREETING
         object.__setattr__(self, "greeting", greeting.fill(hostname=self.hostname).encode())
         object.__setattr__(self, "helo", replies.HELLO.fill(hostname=self.hostname).encode())
-        object.__setattr__(self, "ehlo", self._hello(self.messages_per_session, expands=False))
-        # They may send any number of messages, so MAILMAX would be a lie.
-        object.__setattr__(self, "ehlo_trusted", self._hello(None, expands=True))
+        both = (False, True)
+        hellos = {(trusted, secure): self._hello(trusted, secure) for trusted in both for secure in both}
+        object.__setattr__(self, "_hellos", hellos)
 
-    def _hello(self, messages: int | None, expands: bool) -> bytes:
-        offered = keywords(self.message_size, self.recipients, messages, expands=expands, etrn=self.etrn)
+    def hello(self, trusted: bool, secure: bool) -> bytes:
+        """The reply to EHLO or LHLO: to clients that may relay (`trusted`), and within TLS (`secure`)."""
+        return self._hellos[trusted, secure]
+
+    def _hello(self, trusted: bool, secure: bool) -> bytes:
+        offered = keywords(
+            self.message_size,
+            self.recipients,
+            None if trusted else self.messages_per_session,  # who may send any number is not told a MAILMAX
+            expands=trusted,
+            etrn=self.etrn,
+            starttls=self.starttls and not secure,  # RFC 3207 4.2: not once it is active
+        )
         return Reply(replies.HELLO.code, (self.hostname, *offered)).encode()

@@ -9,10 +9,18 @@ from tests.config.test_loading import HEAD
 
 DEFAULTS = {
     "shutdown_grace": 30.0,
+    "tls": {
+        "minimum": "1.2",
+        "ciphers": "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES",
+        "handshake_timeout": 120.0,
+        "certificates": (),
+    },
     "relay": {
         "networks": ("127.0.0.0/8", "::1/128"),
         "domains": (),
         "refused": (),
+        "client_certificates": (),
+        "client_authorities": "",
         "etrn_domains": (),
         "check_domains": False,
     },

@@ -97,9 +97,7 @@ class RefusedStartTests(EndToEndCase):
 
     def test_impossible_endpoints(self) -> None:
         """What Twisted can't make an endpoint of is one line with the listener's name (EX_CONFIG)."""
-        for number, endpoint in enumerate(
-            ("nosuch:25", "ssl:0:privateKey=/nowhere.pem", "systemd:domain=INET:index=0")
-        ):
+        for number, endpoint in enumerate(("nosuch:25", "systemd:domain=INET:index=0")):
             daemon = Daemon(self._folder(f"endpoint{number}"), "")
             text = daemon.config.read_text().replace(f"tcp:{daemon.port}:interface=127.0.0.1", endpoint)
             daemon.config.write_text(text)

@@ -385,14 +385,15 @@ class ReloadTests(EndToEndCase):
 
 class EndpointTests(WorkersCase):
     def test_tls(self) -> None:
-        """An endpoint with TLS has it in all workers."""
+        """A listener with TLS has it in all workers."""
         certificate = self.top / "certificate.pem"
         openssl = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=mx.test"
         command = [tool("openssl"), *openssl.split(), "-keyout", str(certificate), "-out", str(certificate) + ".crt"]
         subprocess.run(command, check=True, capture_output=True)
         port = free_port()
-        endpoint = f"ssl:{port}:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}.crt"
-        daemon = self.two(f'\n[[listener]]\nname = "tls"\nendpoint = "{endpoint}"\nrole = "mx"\n')
+        listener = f'\n[[listener]]\nname = "tls"\nendpoint = "tcp:{port}:interface=127.0.0.1"\nrole = "mx"\n'
+        pair = f'certificate = "{certificate}.crt"\nkey = "{certificate}"\n'
+        daemon = self.two(f'{listener}tls = "implicit"\n\n[[tls.certificates]]\n{pair}')
         context = ssl.create_default_context(cafile=f"{certificate}.crt")
         context.check_hostname = False
         with ExitStack() as stack:

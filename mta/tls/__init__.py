@@ -1,0 +1,1 @@
+"""TLS: certificates and their keys, contexts, what a listener speaks."""
