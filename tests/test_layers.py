@@ -54,6 +54,8 @@ NEVER_TWISTED = (
     "mta.spool.selecting",
     "mta.spool.answering",
     "mta.spool.soundness",
+    "mta.tls.checking",
+    "mta.tls.configured",
     "mta.tls.pairs",
     "mta.tls.contexts",
     "mta.tls.selfsigned",

@@ -8,12 +8,14 @@ Never: binds a port, or changes anything.
 from __future__ import annotations
 
 import os
+import time
 
 import click
 
 from mta.cli.configuration import config_option, loaded, located
 from mta.cli.failure import CommandError
 from mta.config.checking import problems
+from mta.config.schema import Config
 
 
 @click.command()
@@ -21,7 +23,8 @@ from mta.config.checking import problems
 def check(config: str | None) -> None:
     """Check the configuration; every problem is a line, and the exit code is 78 (EX_CONFIG) then."""
     checked = loaded(config)
-    if found := problems(checked):
+    trouble, certificates = _certificates(checked)
+    if found := problems(checked) + trouble:
         raise CommandError("\n".join(found), os.EX_CONFIG)
     listeners = ", ".join(f"{listener.name} on {listener.endpoint}" for listener in checked.listeners)
     domains = f"{len(checked.local.domains)} local domains, {len(checked.relay.domains)} relay domains"
@@ -29,3 +32,14 @@ def check(config: str | None) -> None:
     click.echo(f"  {checked.hostname}: {listeners}")
     people = f"{len(checked.local.aliases)} aliases, {len(checked.local.moved)} moved users"
     click.echo(f"  {domains}, {people}, {len(checked.routes)} routes; state in {checked.state_dir}")
+    for line in certificates:
+        click.echo(f"  {line}")
+
+
+def _certificates(config: Config) -> tuple[list[str], list[str]]:
+    """What is wrong with TLS, and what is to be told of it."""
+    if not config.tls.certificates:
+        return [], []
+    from mta.tls.checking import look  # OpenSSL takes its time to load
+
+    return look(config, time.time())

@@ -35,6 +35,7 @@ COMMANDS = {
     "queue": Lazy("mta.cli.queue", "queue", "List and change the queue."),
     "send": Lazy("mta.cli.send", "send", "Send a message from standard input, as sendmail does."),
     "simulate": Lazy("mta.cli.simulate", "simulate", "Tell what would become of the mail, in a world of your making."),
+    "tls": Lazy("mta.cli.tls", "tls", "Make a first certificate."),
     "trace": Lazy("mta.cli.trace", "trace", "Print every event of a message."),
 }
 

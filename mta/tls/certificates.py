@@ -74,7 +74,7 @@ class Certificates:
             self._log.error("certificate {file}: {why}; {kept}", file=place.files.certificate, why=error, kept=kept)
             return False
         for warning in pair.warnings(self._seconds()):
-            self._log.warn("certificate {warning}", warning=warning)
+            self._log.warn("certificate {what}", what=warning)
         if place.pair is not None:
             self._log.info("certificate {file} was read again", file=place.files.certificate)
         place.pair = pair

@@ -55,7 +55,7 @@ class Contexts:
         self.default = self._context(akin)
         names = dict.fromkeys(name for pair in pairs for name in pair.names)
         self._by_name = {
-            name: self._context([pair for pair in pairs if name in pair.names or _above(name) in pair.names])
+            name: self._context([pair for wanted in (name, _above(name)) for pair in pairs if wanted in pair.names])
             for name in names
         }
 

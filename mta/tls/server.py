@@ -22,28 +22,9 @@ from mta.config.schema import Config
 from mta.encryption import Encryption
 from mta.interfaces import IServerTls
 from mta.tls.certificates import Certificates
+from mta.tls.configured import files, terms
 from mta.tls.contexts import Contexts, Terms
 from mta.tls.pairs import Files, PairError
-
-
-def files(config: Config) -> list[Files]:
-    """The pairs of a configuration."""
-    base = config.state_dir
-    return [Files(base / each.certificate, base / each.key, each.names) for each in config.tls.certificates]
-
-
-def terms(config: Config) -> Terms:
-    """What is configured of versions, ciphers and client certificates. Raises `PairError`."""
-    relay = config.relay
-    authorities = b""
-    if relay.client_authorities:
-        path = config.state_dir / relay.client_authorities
-        try:
-            authorities = path.read_bytes()
-        except OSError as error:
-            raise PairError(f"relay.client_authorities: cannot read {path}: {error.strerror}") from None
-    asks = bool(authorities or relay.client_certificates)
-    return Terms(config.tls.minimum, config.tls.ciphers, asks, authorities)
 
 
 def server_tls(config: Config, seconds: Callable[[], float], before: ServerTls | None = None) -> ServerTls | None:

@@ -1,0 +1,84 @@
+"""`mta tls selfsigned`, and what `mta check` says of certificates."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from mta.tls.pairs import Files, read
+from mta.tls.selfsigned import make
+from tests.cli.test_commands import CommandCase
+
+
+class SelfSignedTests(CommandCase):
+    def test_first_start(self) -> None:
+        """It makes a pair for hostname, and prints what the configuration needs; `mta check` is content with that."""
+        made = self.run_as("mta", "tls", "selfsigned")
+        self.assertEqual((0, ""), (made.returncode, made.stderr))
+        self.config.write_text(self.config.read_text() + made.stdout.decode())
+        checked = self.run_as("mta", "check")
+        self.assertEqual(0, checked.returncode, checked.stderr)
+        self.assertIn("mx.test.pem: ECDSA for mx.test, expires in 3650 days", checked.stdout.decode())
+        self.assertNotIn("warning", checked.stdout.decode())
+        again = self.run_as("mta", "tls", "selfsigned")
+        self.assertEqual(os.EX_CANTCREAT, again.returncode)
+        self.assertIn("there already", again.stderr)
+
+    def test_options(self) -> None:
+        """Names and days are those asked for; what can't be a name is a usage error."""
+        self.run_as("mta", "tls", "selfsigned", "--name", "a.test", "--name", "*.b.test", "--days", "10")
+        pair = read(Files(self.state / "tls" / "a.test.pem", self.state / "tls" / "a.test.key"))
+        self.assertEqual(("a.test", "*.b.test"), pair.names)
+        self.assertLess(pair.expires, time.time() + 11 * 86_400)
+        self.assertEqual(os.EX_USAGE, self.run_as("mta", "tls", "selfsigned", "--name", "ü.test").returncode)
+
+
+class CheckTests(CommandCase):
+    def configure(self, more: str = "") -> None:
+        pair = '[[tls.certificates]]\ncertificate = "a.pem"\nkey = "a.key"\n'
+        self.config.write_text(f"{self.config.read_text()}{pair}{more}")
+
+    def write(self, days: int, since: int = 0) -> None:
+        certificate, key = make(["a.test"], days + since, time.time() - since * 86_400)
+        (self.state / "a.pem").write_bytes(certificate)
+        (self.state / "a.key").touch(0o600)
+        (self.state / "a.key").write_bytes(key)
+
+    def test_bad_pairs(self) -> None:
+        """A file that is missing or wrong is a problem with the number of the pair (EX_CONFIG)."""
+        self.configure('[[tls.certificates]]\ncertificate = "b.pem"\nkey = "b.key"\n')
+        self.write(90)
+        checked = self.run_as("mta", "check")
+        self.assertEqual(os.EX_CONFIG, checked.returncode)
+        self.assertIn("tls.certificates 2: cannot read", checked.stderr)
+        self.assertNotIn("tls.certificates 1", checked.stderr)
+
+    def test_warnings(self) -> None:
+        """An end that is near or past is told, and the configuration is good all the same."""
+        self.configure()
+        for days, since, words in ((10, 0, "expires in 10 days"), (-5, 90, "has expired 5 days ago")):
+            self.write(days, since)
+            checked = self.run_as("mta", "check")
+            self.assertEqual(0, checked.returncode)
+            self.assertIn(words, checked.stdout.decode())
+
+    def test_ciphers(self) -> None:
+        """Ciphers that OpenSSL does not know are a problem."""
+        self.config.write_text(self.config.read_text() + '[tls]\nciphers = "NOSUCH"\n')
+        self.configure()
+        self.write(90)
+        checked = self.run_as("mta", "check")
+        self.assertEqual(os.EX_CONFIG, checked.returncode)
+        self.assertIn("no cipher match", checked.stderr)
+
+    def test_implicit_needs_a_certificate(self) -> None:
+        """`tls = "implicit"` without certificates is an error of the line."""
+        self.config.write_text(self.config.read_text() + 'tls = "implicit"\n')
+        checked = self.run_as("mta", "check")
+        self.assertEqual(os.EX_CONFIG, checked.returncode)
+        self.assertIn('listener 1: tls: "implicit" needs a certificate', checked.stderr)
+
+    def test_ssl_endpoint(self) -> None:
+        """The endpoint that TLS is not written with is told, with what to write."""
+        self.config.write_text(self.config.read_text().replace("tcp:2525", "ssl:2525"))
+        self.assertIn('tls = "implicit" beside it', self.run_as("mta", "check").stderr)
