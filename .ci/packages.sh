@@ -8,6 +8,7 @@ export PATH=$PATH:/usr/sbin
 
 missing=()
 command -v swaks >/dev/null || missing+=(swaks)
+perl -MNet::SSLeay -e 1 2>/dev/null || missing+=(libnet-ssleay-perl)  # TLS of swaks
 command -v msmtp >/dev/null || missing+=(msmtp)
 command -v smtp-sink >/dev/null || missing+=(postfix)
 [ -x /usr/lib/dovecot/lmtp ] || missing+=(dovecot-core dovecot-lmtpd)
