@@ -30,6 +30,12 @@ def field(**changes: object) -> bytes:
 
 
 class ReceivedTests(SynchronousTestCase):
+    def test_tls(self) -> None:
+        """Within TLS its version and cipher stand in a comment behind the protocol, and can't break out of it."""
+        words = b" ".join(field(protocol="ESMTPS", tls="TLSv1.3 TLS_AES_256_GCM_SHA384").split())
+        self.assertIn(b"with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384) id 06ABCDEFGHJKM for ", words)
+        self.assertIn(b"(TLSv1.3 a??X:)", b" ".join(field(tls="TLSv1.3 a)\nX:").split()))
+
     def test_complete(self) -> None:
         """RFC 5321 4.4: from, by, with, id, for and the date, each line inside 78 characters."""
         self.assertEqual(

@@ -6,6 +6,7 @@ import os
 import smtplib
 import ssl
 import subprocess
+from functools import partial
 
 import trustme
 from twisted.trial.unittest import SkipTest
@@ -124,7 +125,7 @@ class SmtplibTests(TlsCase):
         with smtplib.SMTP_SSL("127.0.0.1", implicit, timeout=PATIENCE, context=trust) as client:
             client.sendmail("carol@example.org", "bob@local.test", "Subject: hi\r\n\r\nhello\r\n")
         for user in ("alice", "bob"):
-            (message,) = eventually(lambda user=user: daemon.mailbox(user), "the message")
+            (message,) = eventually(partial(daemon.mailbox, user), "the message")
             self.assertIn("with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384) id", " ".join(message.split()))
         self.assertIn("tls=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384", daemon.output.read_text())
 
