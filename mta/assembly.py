@@ -28,7 +28,7 @@ from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Transport
 from mta.dns.destinations import Destinations
 from mta.ids import QueueIds
-from mta.interfaces import IDeliveryAgent, IResolver, IServerTls, ISpool
+from mta.interfaces import IDeliveryAgent, IResolver, IServerTls, ISpool, ITlsPolicies
 from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
 from mta.policy.counts import SITES, Counts, LocalCounts
@@ -42,8 +42,10 @@ from mta.queue.report_rate import ReportRate
 from mta.queue.schedule import Schedule
 from mta.queue.sites import SiteLimits
 from mta.routing.router import Router
+from mta.routing.tls_policies import ConfiguredTls
 from mta.server.factory import ServerFactory
 from mta.server.listener import Locate, Located
+from mta.tls.client import ClientTls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +101,13 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
     """The whole MTA of a configuration. Raises `mta.message.templates.TemplateError` for an operator's bad text."""
     directory = config.directory()
     places = KeptPlaces(around.counts.places(SITES), around.reactor.callLater)
-    agent = _agent(config, around, directory, places)
+    tls = ConfiguredTls(config.client.tls.default, config.client.tls.domains)
+    agent = _agent(config, around, directory, places, tls)
     # One count: what a server promises is what the queue will send.
     report_rate = ReportRate(-(-config.bounce.rate_per_sender // around.workers))
     router = Router(config.rules(), config.local.domains, config.local.maildir, config.hostname)
     destinations = Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,))
-    queue = _queue(config, around, agent, router, destinations, report_rate, places)
+    queue = _queue(config, around, agent, router, destinations, report_rate, places, tls)
 
     def locate(recipient: Address) -> Located | Deferred[Located]:
         return destinations.locate(router.route(recipient).next_hop, recipient.domain)
@@ -113,7 +116,9 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
     return Assembly(queue, agent, tuple(servers))
 
 
-def _agent(config: Config, around: Surroundings, directory: Directory, places: KeptPlaces) -> IDeliveryAgent:
+def _agent(
+    config: Config, around: Surroundings, directory: Directory, places: KeptPlaces, policies: ITlsPolicies
+) -> IDeliveryAgent:
     client = config.client
     remote = RemoteAgent(
         reactor=around.reactor,
@@ -129,6 +134,8 @@ def _agent(config: Config, around: Surroundings, directory: Directory, places: K
         eight_bit=client.eight_bit,
         ip_preference=client.ip_preference,
         places=places,
+        tls=ClientTls(client.tls.ca_file),
+        policies=policies,
     )
     maildir = MaildirAgent(
         base=config.state_dir,
@@ -141,6 +148,7 @@ def _agent(config: Config, around: Surroundings, directory: Directory, places: K
         {
             Transport.MX: remote,
             Transport.SMTP: remote,
+            Transport.SMTPS: remote,
             Transport.LMTP: remote,
             Transport.LMTP_UNIX: remote,
             Transport.MAILDIR: maildir,
@@ -157,6 +165,7 @@ def _queue(
     destinations: Destinations,
     report_rate: ReportRate,
     places: KeptPlaces,
+    tls: ITlsPolicies,
 ) -> QueueManager:
     queue = config.queue
     return QueueManager(
@@ -193,6 +202,7 @@ def _queue(
         hold_doubt=config.client.in_doubt == "hold",
         places=places,
         others=around.others,
+        tls=tls,
     )
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from mta.tls_policy import DEFAULT_POLICY, TlsLevel, TlsPolicy
+
 
 class Transport(Enum):
     """The kinds of next hop; the value is the scheme of its URL."""
 
     MX = "mx"
     SMTP = "smtp"
+    SMTPS = "smtps"
     LMTP = "lmtp"
     LMTP_UNIX = "lmtp+unix"
     MAILDIR = "maildir"
@@ -27,9 +30,9 @@ class NextHop:
     """
     One next hop of the configuration.
 
-    ``mx:`` (the recipient's own domain) or ``mx:DOMAIN``; ``smtp://host:port``; ``lmtp://host:port``;
-    ``lmtp+unix:PATH``; ``maildir:PATH``, where PATH may hold ``{user}`` and ``{domain}``; ``discard:``. `target` is the
-    domain, the host or the path; `port` is for SMTP and LMTP over TCP.
+    ``mx:`` (the recipient's own domain) or ``mx:DOMAIN``; ``smtp://host:port``; ``smtps://host:port``, TLS from the
+    first octet; ``lmtp://host:port``; ``lmtp+unix:PATH``; ``maildir:PATH``, where PATH may hold ``{user}`` and
+    ``{domain}``; ``discard:``. `target` is the domain, the host or the path; `port` is for SMTP and LMTP over TCP.
     """
 
     transport: Transport
@@ -37,7 +40,7 @@ class NextHop:
     port: int = 25
 
     def __str__(self) -> str:
-        if self.transport in (Transport.SMTP, Transport.LMTP):
+        if self.transport in (Transport.SMTP, Transport.SMTPS, Transport.LMTP):
             host = f"[{self.target}]" if ":" in self.target else self.target
             return f"{self.transport.value}://{host}:{self.port}"
         return f"{self.transport.value}:{self.target}"
@@ -45,10 +48,15 @@ class NextHop:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A next hop and the rule that chose it: "route 2 (etc/mta.toml:41)", "local domain", "MX lookup"."""
+    """
+    A next hop and the rule that chose it: "route 2 (etc/mta.toml:41)", "local domain", "MX lookup".
+
+    `tls` is the level that the rule demands, None where it says nothing.
+    """
 
     next_hop: NextHop
     rule: str
+    tls: TlsLevel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +75,10 @@ class Destination:
 
     `site` names the set of hosts, the same for all domains that share it: limits and connections belong to it. `hosts`
     come in preference groups, lowest first; the order inside a group is chosen at each attempt. Empty for mailboxes.
+    `tls` is what the recipients demand: those who demand different things share a site, and no transaction.
     """
 
     next_hop: NextHop
     site: str
     hosts: tuple[Host, ...] = ()
+    tls: TlsPolicy = DEFAULT_POLICY

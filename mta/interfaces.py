@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from mta.address import Address
-    from mta.destination import Destination, NextHop
+    from mta.destination import Destination, Host, NextHop, Route
     from mta.encryption import Encryption
     from mta.entry import Delivery, Entry, Report
     from mta.envelope import Envelope, Origin
     from mta.lookup import Answer
     from mta.outcome import Deferral, Failure, Outcome
     from mta.selection import Selection
+    from mta.tls_policy import TlsPolicy
 
     Changed = list[tuple[int, str]]
 
@@ -187,6 +188,41 @@ class IDestinations(Interface):
 
         Or why there is none: null MX, no such domain, a loop (`Failure`), the DNS can't say (`Deferral`).
         """
+
+
+class ITlsPolicies(Interface):
+    """Says what a connection must offer before mail goes over it."""
+
+    def policy(domain: str, route: Route) -> TlsPolicy | Deferral | Deferred[TlsPolicy | Deferral]:
+        """What mail for recipients at `domain` demands of the hosts that `route` leads to.
+
+        Asked at each attempt, before domains that share their hosts are put into one transaction; a `Deferral` where
+        that can't be told now. What is known comes back at once, without a Deferred.
+        """
+
+    def at_host(policy: TlsPolicy, host: Host) -> TlsPolicy | Deferral | Deferred[TlsPolicy | Deferral]:
+        """The policy as it is for one host, which is about to be connected to.
+
+        With the host's TLSA records and base domain, where the level calls for them; else the same policy. A
+        `Deferral` where this host may not be used: the next one is tried.
+        """
+
+
+class IHandshake(Interface):
+    """One TLS handshake with a server; it is an `IOpenSSLClientConnectionCreator`, as a transport's startTLS takes."""
+
+    def trouble() -> str:
+        """Once it is over: why the policy is not met, as a part of a sentence; "" where it is."""
+
+    def words() -> str:
+        """What was reached and who wanted it: "TLSv1.3 verified (domain: verify)"."""
+
+
+class IClientTls(Interface):
+    """Makes handshakes with servers."""
+
+    def handshake(policy: TlsPolicy, host: str) -> IHandshake:
+        """The handshake with `host`, a name or an IP address, as `policy` wants it."""
 
 
 class IQueue(Interface):

@@ -25,6 +25,7 @@ class Phase(Enum):
     CONNECT = "connect"
     GREETING = "greeting"
     HELLO = "hello"
+    TLS = "tls"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
@@ -53,18 +54,23 @@ class Handover(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A next hop or a mailbox has it for good. `host` is "name[ip]:port" or the mailbox; `reply` the peer's words."""
+    """
+    A next hop or a mailbox has it for good. `host` is "name[ip]:port" or the mailbox; `reply` the peer's words; `tls`
+    what protected the connection, or why nothing did: "TLSv1.3 verified (domain)", "none (not offered)".
+    """
 
     host: str
     reply: Reply | None = None
     phase: Phase = Phase.END_OF_DATA
     kind: Handover = Handover.FINAL
+    tls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
     """
-    Not now. `reason` is a sentence for people; `reply` is the peer's reply, where one is the cause.
+    Not now. `reason` is a sentence for people; `reply` is the peer's reply, where one is the cause;
+    `tls` as in `Delivered`.
 
     `in_doubt`: the peer may have taken the message, for the end of it was sent and no reply came (RFC 1047).
     """
@@ -76,6 +82,7 @@ class Deferral:
     reply: Reply | None = None
     enhanced: str = "4.0.0"
     in_doubt: bool = False
+    tls: str = ""
 
     def doubted(self) -> Deferral:
         """The same of somebody who may have taken the message."""

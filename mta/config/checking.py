@@ -23,7 +23,13 @@ MAX_SOCKET_PATH = 107
 
 def problems(config: Config, resolv_conf: Path = _RESOLV_CONF) -> list[str]:
     """All that would keep a daemon with this configuration from working here, each as ``file: key: message``."""
-    found = [*_state(config), *_sockets(config), *_resolvers(config, resolv_conf), *_templates(config)]
+    found = [
+        *_state(config),
+        *_sockets(config),
+        *_resolvers(config, resolv_conf),
+        *_templates(config),
+        *_authorities(config),
+    ]
     return [f"{config.source}: {problem}" for problem in found]
 
 
@@ -72,6 +78,20 @@ def _templates(config: Config) -> Iterator[str]:
         load(config.bounce.languages, config.templates)
     except TemplateError as error:
         yield f"bounce.templates: {error}"
+
+
+def _authorities(config: Config) -> Iterator[str]:
+    path = config.client.tls.ca_file
+    if not path:
+        return
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        yield f"client.tls.ca_file: {path} has no certificates in PEM form"
+    except OSError as error:
+        yield f"client.tls.ca_file: cannot read {path}: {error.strerror}"
 
 
 def _resolvers(config: Config, path: Path) -> Iterator[str]:

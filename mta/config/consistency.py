@@ -13,7 +13,9 @@ from pathlib import PurePosixPath
 from mta.config import residents
 from mta.config.lines import Location
 from mta.config.schema import Settings
+from mta.destination import Transport
 from mta.routing.patterns import FirstMatch
+from mta.tls_policy import TlsLevel
 
 Conflict = tuple[Location, str]
 
@@ -106,6 +108,17 @@ def _routes(settings: Settings) -> Iterator[Conflict]:
                 yield ("route", number, "recipients", index), reason
 
 
+def _tls(settings: Settings) -> Iterator[Conflict]:
+    for number, route in enumerate(settings.routes):
+        transport, level = route.next_hop.transport, route.tls
+        if level is None:
+            continue
+        if transport in (Transport.LMTP_UNIX, Transport.MAILDIR, Transport.DISCARD):
+            yield ("route", number, "tls"), f'has no meaning for "{route.next_hop}": nothing goes over a network'
+        elif transport is Transport.SMTPS and level in (TlsLevel.NONE, TlsLevel.MAY):
+            yield ("route", number, "tls"), f'"{level.value}" contradicts smtps://, which is TLS from the first octet'
+
+
 def _lifetimes(settings: Settings) -> Iterator[Conflict]:
     queue = settings.queue
     for key in ("lifetime", "bounce_lifetime"):
@@ -152,6 +165,7 @@ _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflic
     (("bounce.languages", "bounce.templates"), _languages),
     (("local.maildir", "local.users"), _maildir),
     (("route",), _routes),
+    (("route",), _tls),
     (("queue.retry", "queue.lifetime", "queue.bounce_lifetime"), _lifetimes),
     (("queue.dead_initial", "queue.dead_maximum"), _dead_sites),
     (("queue.site_connections_initial", "queue.site_connections"), _connections),

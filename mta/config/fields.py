@@ -24,6 +24,7 @@ from mta.ids import MAX_WORKER
 from mta.policy.directory import folded
 from mta.routing.next_hops import check_template, parse_next_hop
 from mta.routing.patterns import Pattern, parse_pattern
+from mta.tls_policy import TlsLevel
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MODE = re.compile(r"0?[0-7]{3}")
@@ -310,6 +311,28 @@ def _parse_pattern(value: object) -> Pattern:
     return parse_pattern(_text(value))
 
 
+def _tls_level(value: object) -> TlsLevel:
+    words = [level.value for level in TlsLevel]
+    if value not in words:
+        raise ValueError(f"must be one of {', '.join(words)}, not {value!r}")
+    return TlsLevel(value)
+
+
+def _distinct_patterns(value: object) -> object:
+    """The keys of a table as domain patterns; they are compared as they are written in the DNS."""
+    if not isinstance(value, dict):
+        raise ValueError('must be a table, such as { "example.org" = "verify" }')
+    found: dict[str, object] = {}
+    for key, level in value.items():
+        pattern = _domain_pattern(_text(key))
+        if pattern == "*":
+            raise ValueError('"*": the level for all other domains is client.tls.default')
+        if pattern in found:
+            raise ValueError(f'"{key}" is there twice')
+        found[pattern] = level
+    return found
+
+
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 OptionalCount = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
@@ -347,5 +370,8 @@ CipherList = Annotated[str, AfterValidator(_ciphers)]
 OptionalPath = Annotated[str, AfterValidator(_path_or_nothing)]
 MaildirTemplate = Annotated[str, AfterValidator(check_template)]
 Hop = Annotated[NextHop, BeforeValidator(_parse_next_hop)]
+Tls = Annotated[TlsLevel, BeforeValidator(_tls_level)]
+OptionalTls = Annotated[TlsLevel | None, BeforeValidator(lambda value: None if value == "" else _tls_level(value))]
+DomainLevels = Annotated[dict[str, Tls], BeforeValidator(_distinct_patterns), AfterValidator(FrozenTable)]
 RecipientPattern = Annotated[Pattern, BeforeValidator(_parse_pattern)]
 RecipientPatterns = Annotated[tuple[RecipientPattern, ...], AfterValidator(_not_empty)]

@@ -118,7 +118,7 @@ class Config(Settings):
         """The routes as the router takes them; each is named "route 2 (etc/mta.toml:41)" in a trace."""
         numbered = enumerate(zip(self.routes, self.route_lines, strict=True), 1)
         return tuple(
-            Rule(route.recipients, Route(route.next_hop, f"route {number} ({self.source}:{line})"))
+            Rule(route.recipients, Route(route.next_hop, f"route {number} ({self.source}:{line})", route.tls))
             for number, (route, line) in numbered
         )
 

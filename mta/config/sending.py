@@ -13,6 +13,7 @@ from pydantic import Field
 
 from mta.config.fields import (
     Count,
+    DomainLevels,
     Duration,
     Durations,
     Hop,
@@ -22,10 +23,12 @@ from mta.config.fields import (
     OptionalIP,
     OptionalMailbox,
     OptionalPath,
+    OptionalTls,
     PositiveDuration,
     RecipientPatterns,
     Server,
     Size,
+    Tls,
 )
 from mta.config.option import REQUIRED, Table, option
 
@@ -41,10 +44,17 @@ class RouteTable(Table):
     )
     next_hop: Hop = option(
         REQUIRED,
-        'Where their mail goes: "smtp://HOST:PORT", "lmtp://HOST:PORT", "lmtp+unix:PATH", "mx:", "mx:DOMAIN",'
-        ' "maildir:PATH" or "discard:".',
+        'Where their mail goes: "smtp://HOST:PORT", "smtps://HOST:PORT" (TLS from the start), "lmtp://HOST:PORT",'
+        ' "lmtp+unix:PATH", "mx:", "mx:DOMAIN", "maildir:PATH" or "discard:".',
         unit="next hop",
         sample="smtp://127.0.0.1:2501",
+    )
+    tls: OptionalTls = option(
+        "",
+        "How much TLS this next hop must offer: a level as in client.tls.default. Empty leaves it to client.tls;"
+        ' "verify" for smtps:// and "none" for LMTP.',
+        unit="level",
+        source="docs/tls.md",
     )
 
 
@@ -169,6 +179,12 @@ class Timeouts(Table):
     hello: PositiveDuration = option(
         "300s", "The reply to EHLO or HELO.", unit="duration", source="Postfix smtp_helo_timeout"
     )
+    starttls: PositiveDuration = option(
+        "120s",
+        "The reply to STARTTLS, and then the TLS handshake.",
+        unit="duration",
+        source="RFC 5321 4.5.3.2.4, as DATA: an answer that takes the server no work",
+    )
     mail: PositiveDuration = option("300s", "The reply to MAIL.", unit="duration", source="RFC 5321 4.5.3.2.2")
     rcpt: PositiveDuration = option("300s", "The reply to RCPT.", unit="duration", source="RFC 5321 4.5.3.2.3")
     data: PositiveDuration = option("120s", "The reply to DATA.", unit="duration", source="RFC 5321 4.5.3.2.4")
@@ -191,6 +207,32 @@ class Timeouts(Table):
         "How long one connection is used for new messages.",
         unit="duration",
         source="Postfix smtp_connection_reuse_time_limit",
+    )
+
+
+class ClientTls(Table):
+    """How much TLS other hosts must offer before mail goes to them (docs/tls.md)."""
+
+    default: Tls = option(
+        "may",
+        'The level for MX hosts and smtp:// where no route and no domain has another: "none", "may" (where it is'
+        ' offered, with any certificate), "encrypt" (never in clear), "verify" (with a certificate for the name of the'
+        ' host), "dane".',
+        unit='"none", "may", "encrypt", "verify", "dane"',
+        source="RFC 7435: some protection most of the time",
+    )
+    domains: DomainLevels = option(
+        {},
+        'The levels of recipient domains: "example.org", or ".example.org" for all below it.',
+        unit="table of levels",
+        source="what was agreed with partners",
+    )
+    ca_file: OptionalPath = option(
+        "",
+        'A PEM file with the authorities that "verify" trusts; empty for those of the system. Relative to the directory'
+        " that the daemon is started in.",
+        unit="path",
+        source="the system's administrator keeps them current",
     )
 
 
@@ -242,6 +284,7 @@ class Client(Table):
         unit='"retry", "hold"',
         source="RFC 1047: a sender can't know, and sends again",
     )
+    tls: ClientTls = option({})
     timeouts: Timeouts = option({})
 
 

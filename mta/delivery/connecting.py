@@ -11,14 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTCP, IReactorTime, IReactorUNIX
 
 from mta.delivery.connection import ClientConnection, ConnectionFactory, Opened
 from mta.delivery.timeouts import ClientTimeouts
 from mta.destination import Destination, Transport
-from mta.outcome import Deferral
+from mta.interfaces import IClientTls
+from mta.outcome import Deferral, Phase, Scope, judge_exception
 from mta.smtp.client import ClientSession
+from mta.smtp.client_opening import NO_WISH, Encryption, TlsWish
+from mta.tls_policy import DEFAULT_POLICY, TlsLevel, TlsPolicy, TlsSource
 
 
 class IReactorSMTP(IReactorTCP, IReactorUNIX, IReactorTime):
@@ -27,11 +30,16 @@ class IReactorSMTP(IReactorTCP, IReactorUNIX, IReactorTime):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One place to connect to: an IP address and port of the host `name`, or, with port 0, the path of a socket."""
+    """
+    One place to connect to: an IP address and port of the host `name`, or, with port 0, the path of a socket.
+
+    `policy` is what is demanded of it.
+    """
 
     name: str
     address: str
     port: int
+    policy: TlsPolicy = DEFAULT_POLICY
 
     def __str__(self) -> str:
         return f"{self.name}[{self.address}]:{self.port}" if self.port else self.address
@@ -42,7 +50,8 @@ class Connector:
     Connects for one agent.
 
     `hello` is our name; `bdat` as in `ClientSession`; `source_address` is the local IP address for connections of its
-    family, "" for the system's choice; paths of sockets start at `base`. `freed` and `gone` as in `ClientConnection`.
+    family, "" for the system's choice; paths of sockets start at `base`. `freed` and `gone` as in `ClientConnection`;
+    without `tls` there is none.
     """
 
     def __init__(
@@ -56,7 +65,9 @@ class Connector:
         base: Path,
         freed: Callable[[ClientConnection], None],
         gone: Callable[[ClientConnection], None],
+        tls: IClientTls | None = None,
     ) -> None:
+        self._tls = tls
         self._reactor = reactor
         self._connect_timeout = timeouts.connect
         self._seconds = timeouts.by_stage()
@@ -67,14 +78,40 @@ class Connector:
         self._freed = freed
         self._gone = gone
 
-    def connect(self, destination: Destination, server: Server) -> Deferred[ClientConnection | Deferral]:
-        """A connection that is ready for a transaction, or why there is none."""
+    def connect(
+        self, destination: Destination, server: Server, no_tls: str = ""
+    ) -> Deferred[ClientConnection | Deferral]:
+        """
+        A connection that is ready for a transaction, or why there is none.
+
+        `no_tls` is why it is made in clear, where the policy allows that; "" for TLS as the policy says.
+        """
+        wish = _wish(destination.next_hop.transport, server.policy, no_tls)
+        handshake = None
+        if wish.use is not Encryption.NEVER:
+            if self._tls is None:
+                if server.policy.demands_tls:
+                    return succeed(_no_tls_here(server))
+                wish = NO_WISH
+            else:
+                try:
+                    handshake = self._tls.handshake(server.policy, server.name)
+                except Exception as error:  # authorities that can't be read, a library that is broken
+                    return succeed(judge_exception(error, Phase.TLS, str(server)))
         lmtp = destination.next_hop.transport in (Transport.LMTP, Transport.LMTP_UNIX)
 
         def make(opened: Opened) -> ClientConnection:
-            session = ClientSession(self._hello, str(server), lmtp=lmtp, bdat=self._bdat)
+            session = ClientSession(self._hello, str(server), lmtp=lmtp, bdat=self._bdat, wish=wish)
             return ClientConnection(
-                session, destination.site, self._reactor, self._seconds, opened, self._freed, self._gone
+                session,
+                destination.site,
+                self._reactor,
+                self._seconds,
+                opened,
+                self._freed,
+                self._gone,
+                destination.tls,
+                handshake,
             )
 
         factory = ConnectionFactory(str(server), make)
@@ -89,3 +126,21 @@ class Connector:
     def _source(self, address: str) -> tuple[str, int] | None:
         same_family = bool(self._source_address) and (":" in self._source_address) == (":" in address)
         return (self._source_address, 0) if same_family else None
+
+
+def _wish(transport: Transport, policy: TlsPolicy, no_tls: str) -> TlsWish:
+    """What a session does about TLS."""
+    if transport is Transport.SMTPS:
+        return TlsWish(Encryption.IMPLICIT, policy.why)
+    if policy.level is TlsLevel.NONE:
+        # LMTP has no TLS unless somebody asks for it, and that is not worth a word in each line.
+        by_default = policy.source is TlsSource.DEFAULT and transport not in (Transport.MX, Transport.SMTP)
+        return NO_WISH if by_default else TlsWish(Encryption.NEVER, policy.why)
+    if policy.level is TlsLevel.MAY:
+        return TlsWish(Encryption.NEVER, no_tls) if no_tls else TlsWish(Encryption.IF_OFFERED, policy.why)
+    return TlsWish(Encryption.DEMANDED, policy.why)
+
+
+def _no_tls_here(server: Server) -> Deferral:
+    reason = f"there is no TLS client here, and TLS is demanded ({server.policy.why})"
+    return Deferral(reason, Phase.TLS, Scope.OURSELVES, str(server), enhanced="4.7.4")

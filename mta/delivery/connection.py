@@ -14,22 +14,32 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionDone, TimeoutError
-from twisted.internet.interfaces import IAddress, IConnector, IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IConnector,
+    IDelayedCall,
+    IHandshakeListener,
+    IReactorTime,
+    ITCPTransport,
+)
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mta.address import Address
 from mta.delivery.content import ContentProducer
 from mta.entry import Mark
-from mta.interfaces import IContent
+from mta.interfaces import IContent, IHandshake
 from mta.outcome import Deferral, Phase, Scope, judge_exception
 from mta.smtp.capabilities import Capabilities
 from mta.smtp.client import ClientSession
-from mta.smtp.client_events import Ended, Ready, SendContent, TransactionDone
+from mta.smtp.client_events import Ended, Ready, SendContent, StartTls, TransactionDone
 from mta.smtp.client_stage import Stage
 from mta.smtp.transaction import Transaction
+from mta.tls_policy import DEFAULT_POLICY, TlsPolicy
 
 # We are out of something, or our own address is not there: that says nothing about the host.
 _OUR_FAULT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EADDRINUSE))
@@ -37,12 +47,14 @@ _OUR_FAULT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
 Opened = Deferred["ClientConnection | Deferral"]
 
 
+@implementer(IHandshakeListener)
 class ClientConnection(Protocol):
     """
     One connection.
 
     `opened` fires when the server is ready for the first transaction, or with the reason why it will not be. `freed`
-    is called whenever a transaction has left the connection ready for another, `gone` once, when it is lost.
+    is called whenever a transaction has left the connection ready for another, `gone` once, when it is lost. `policy`
+    is what it was made for, `handshake` what its TLS begins with, where the session may want any.
     """
 
     transport: Any  # an ITCPTransport that is an IConsumer as well; no type says both
@@ -56,8 +68,12 @@ class ClientConnection(Protocol):
         opened: Opened,
         freed: Callable[[ClientConnection], None],
         gone: Callable[[ClientConnection], None],
+        policy: TlsPolicy = DEFAULT_POLICY,
+        handshake: IHandshake | None = None,
     ) -> None:
         self.site = site
+        self._policy = policy
+        self._handshake = handshake
         self.transactions = 0
         self.since = 0.0  # when it was made, on the clock
         self._session = session
@@ -89,6 +105,15 @@ class ClientConnection(Protocol):
     def offers(self) -> Capabilities:
         """What the server offered."""
         return self._session.capabilities
+
+    @property
+    def tls_refused(self) -> str:
+        """Why the server took back its offer of TLS, "" where it did not."""
+        return self._session.tls_refused
+
+    def meets(self, policy: TlsPolicy) -> bool:
+        """Whether mail with this policy may go over it."""
+        return policy is self._policy or policy.is_met_by(self._policy, encrypted=self._session.is_encrypted)
 
     def transact(
         self, transaction: Transaction, content: IContent, mark: Mark, *, early: bool = False
@@ -132,7 +157,16 @@ class ClientConnection(Protocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         self.since = self._clock.seconds()
-        self._watch()
+        self._go_on()
+
+    def handshakeCompleted(self) -> None:
+        assert self._handshake is not None  # it began with one
+        trouble = self._handshake.trouble()
+        if trouble:
+            self._session.tls_failed(trouble)
+        else:
+            self._session.secured(self._handshake.words())
+        self._go_on()
 
     def dataReceived(self, data: bytes) -> None:
         replies = self._session.replies
@@ -146,6 +180,8 @@ class ClientConnection(Protocol):
             self._session.lost("closed the connection")
         elif reason.check(ConnectionClosed):
             self._session.lost("broke the connection off")
+        elif reason.check(SSL.Error):
+            self._session.tls_failed(_openssl_words(reason.value))
         else:  # Twisted ends a connection whose protocol raised, and passes the exception
             self._session.fail(judge_exception(_exception(reason), self._session.phase, self._session.host))
         self._go_on()
@@ -168,6 +204,8 @@ class ClientConnection(Protocol):
                 done = event
             elif isinstance(event, Ready):
                 ready = True
+            elif isinstance(event, StartTls):
+                self._start_tls()
             else:
                 ended = event
         self._flush()
@@ -178,6 +216,13 @@ class ClientConnection(Protocol):
         if ended is not None:
             self.transport.loseConnection()
         self._tell(ready, done, ended)
+
+    def _start_tls(self) -> None:
+        assert self._handshake is not None  # the session wants TLS where it has one alone
+        try:
+            self.transport.startTLS(self._handshake)
+        except Exception as error:
+            self._session.fail(judge_exception(error, self._session.phase, self._session.host))
 
     def _tell(self, ready: bool, done: TransactionDone | None, ended: Ended | None) -> None:
         if (ready or ended is not None) and self._opened is not None:
@@ -330,6 +375,14 @@ class ConnectionFactory(ClientFactory):
 def _exception(fault: Failure) -> BaseException:
     """The exception in a Failure, whose type allows for none."""
     return fault.value if fault.value is not None else RuntimeError(fault.getErrorMessage())
+
+
+def _openssl_words(error: BaseException | None) -> str:
+    """The last thing that OpenSSL has to say of an error: "unexpected eof while reading"."""
+    found = error.args[0] if error is not None and error.args else None
+    if isinstance(found, list) and found and isinstance(found[-1], tuple) and found[-1]:
+        return str(found[-1][-1])
+    return "the TLS connection was broken off"
 
 
 def judge_connect_error(error: BaseException, host: str) -> Deferral:

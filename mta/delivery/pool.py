@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from mta.delivery.connection import ClientConnection
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
+from mta.tls_policy import DEFAULT_POLICY, TlsPolicy
 
 
 class ConnectionPool:
@@ -46,11 +47,15 @@ class ConnectionPool:
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take(self, site: str) -> ClientConnection | None:
-        """An idle connection to `site`, or None. The youngest: what is not needed grows old and leaves."""
-        connections = self._sites.get(site)
-        while connections:
-            connection = connections[-1]
+    def take(self, site: str, policy: TlsPolicy = DEFAULT_POLICY) -> ClientConnection | None:
+        """
+        An idle connection to `site` that may carry mail with this policy, or None.
+
+        The youngest: what is not needed grows old and leaves.
+        """
+        for connection in reversed(tuple(self._sites.get(site, ()))):
+            if not connection.meets(policy):
+                continue
             self._remove(connection)
             if connection.is_ready and not self._is_worn(connection):
                 return connection

@@ -18,19 +18,21 @@ from zope.interface import implementer
 from mta.address import Address
 from mta.delivery.addresses import Preference, addresses_of, in_trying_order
 from mta.delivery.attempt import Attempt
+from mta.delivery.clear_text import ClearText
 from mta.delivery.connecting import Connector, IReactorSMTP, Server
 from mta.delivery.connection import ClientConnection
 from mta.delivery.fitting import EightBit, Fitted, fitted
 from mta.delivery.health import Health
 from mta.delivery.pool import ConnectionPool
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
-from mta.destination import Transport
+from mta.destination import Destination, Host, Transport
 from mta.entry import Delivery
-from mta.interfaces import IDeliveryAgent, IResolver
+from mta.interfaces import IClientTls, IDeliveryAgent, IResolver, ITlsPolicies
 from mta.outcome import Deferral, Outcome, Phase, Scope
 from mta.policy.kept_places import KeptPlaces
 from mta.smtp.client_events import TransactionDone
 from mta.smtp.transaction import Transaction
+from mta.tls_policy import NO_TLS, TlsLevel, TlsPolicy
 
 _STOPPED = Deferral("this server is shutting down", Phase.QUEUE, Scope.OURSELVES, enhanced="4.3.2")
 
@@ -42,7 +44,8 @@ class RemoteAgent:
 
     `hello` is our name for EHLO; `health` tells which addresses come last; `source_address` and `base` as in
     `Connector`, `bdat` as in `ClientSession`, `eight_bit` as in `fitted`, `ip_preference` as in `addresses_of`.
-    `places` are those of the sites, which idle connections keep.
+    `places` are those of the sites, which idle connections keep. `tls` makes handshakes, and `policies` says what a
+    host must offer; without them mail goes in clear where it may, and nowhere else.
     """
 
     def __init__(
@@ -61,7 +64,11 @@ class RemoteAgent:
         eight_bit: EightBit = "send",
         ip_preference: Preference = "any",
         places: KeptPlaces | None = None,
+        tls: IClientTls | None = None,
+        policies: ITlsPolicies | None = None,
     ) -> None:
+        self._policies = policies
+        self._clear_text = ClearText()
         self._reactor = reactor
         self._resolver = resolver
         self._health = health
@@ -80,6 +87,7 @@ class RemoteAgent:
             base=base,
             freed=self._pool.give,
             gone=self._pool.forget,
+            tls=tls,
         )
         self._stopped = False
 
@@ -93,7 +101,7 @@ class RemoteAgent:
 
     async def _deliver(self, delivery: Delivery) -> Mapping[Address, Outcome]:
         attempt = Attempt(delivery)
-        idle = self._pool.take(delivery.destination.site)
+        idle = self._pool.take(delivery.destination.site, delivery.destination.tls)
         if idle is not None:
             await self._use(idle, delivery, attempt, was_idle=True)
         if not attempt.is_over:
@@ -111,14 +119,18 @@ class RemoteAgent:
         last: list[Server] = []
         closing: list[Server] = []
         if delivery.destination.next_hop.transport is Transport.LMTP_UNIX:
-            last.append(Server("", delivery.destination.next_hop.target, 0))
+            last.append(Server("", delivery.destination.next_hop.target, 0, NO_TLS))
         for host in in_trying_order(delivery.destination.hosts, self._rng):
+            policy = await self._policy_at(host, delivery.destination.tls)
+            if isinstance(policy, Deferral):
+                attempt.hindered(policy)
+                continue
             addresses = await addresses_of(host, self._resolver, self._rng, self._ip_preference)
             if isinstance(addresses, Deferral):
                 attempt.hindered(addresses)
                 continue
             for address in addresses:
-                server = Server(host.name, address, host.port)
+                server = Server(host.name, address, host.port, policy)
                 if self._health.is_dead(address, host.port, self._reactor.seconds()):
                     last.append(server)
                 elif await self._decided_at(server, delivery, attempt, closing):
@@ -131,7 +143,7 @@ class RemoteAgent:
 
     async def _decided_at(self, server: Server, delivery: Delivery, attempt: Attempt, closing: list[Server]) -> bool:
         """Try one address; whether the attempt is over. Where it answers 421 it joins `closing`."""
-        opened = _STOPPED if self._stopped else await self._connector.connect(delivery.destination, server)
+        opened = _STOPPED if self._stopped else await self._connect(delivery.destination, server)
         why: Outcome | None = None
         if isinstance(opened, Deferral):
             attempt.not_connected(opened)
@@ -153,6 +165,38 @@ class RemoteAgent:
             closing.append(server)
         return attempt.is_over
 
+    async def _policy_at(self, host: Host, policy: TlsPolicy) -> TlsPolicy | Deferral:
+        """What is demanded of one host, or why it may not have the message."""
+        if not policy.allows_host(host.name):
+            reason = f"{host.name} is none of the mail hosts that the policy ({policy.why}) allows"
+            return Deferral(reason, Phase.TLS, Scope.MESSAGE, host.name, enhanced="4.7.5")
+        if self._policies is None:
+            return policy
+        found = self._policies.at_host(policy, host)
+        return await found if isinstance(found, Deferred) else found
+
+    async def _connect(self, destination: Destination, server: Server) -> ClientConnection | Deferral:
+        """
+        A connection, or why there is none.
+
+        Where TLS need not be and fails, there is one more try in clear, and for a day no other: RFC 7435 3 would rather
+        have the mail delivered.
+        """
+        is_optional = server.policy.level is TlsLevel.MAY and destination.next_hop.transport is not Transport.SMTPS
+        now = self._reactor.seconds()
+        no_tls = self._clear_text.why(server.address, server.port, now) if is_optional else ""
+        opened = await self._connector.connect(destination, server, no_tls)
+        if not is_optional or no_tls:
+            return opened
+        if isinstance(opened, ClientConnection):
+            if opened.tls_refused:
+                self._clear_text.failed(server.address, server.port, opened.tls_refused, now)
+            return opened
+        if opened.phase is not Phase.TLS or opened.reply is not None or opened.scope is Scope.OURSELVES:
+            return opened
+        self._clear_text.failed(server.address, server.port, opened.reason, now)
+        return _STOPPED if self._stopped else await self._connector.connect(destination, server, opened.reason)
+
     async def _use(
         self, connection: ClientConnection, delivery: Delivery, attempt: Attempt, *, was_idle: bool
     ) -> TransactionDone | None:
@@ -173,7 +217,8 @@ class RemoteAgent:
             # It has gone back to the pool, unless it is worn or closed. Where a transaction decided nothing, another
             # one would end the same way.
             goes_on = done.left and len(attempt.undecided) < before
-            current = self._pool.take(delivery.destination.site) if goes_on else None
+            site, policy = delivery.destination.site, delivery.destination.tls
+            current = self._pool.take(site, policy) if goes_on else None
         return last
 
     async def _transact(

@@ -23,6 +23,7 @@ class ClientTimeouts:
     connect: float
     greeting: float
     hello: float
+    starttls: float
     mail: float
     rcpt: float
     data: float
@@ -40,6 +41,8 @@ class ClientTimeouts:
             Stage.EHLO: self.hello,
             Stage.LHLO: self.hello,
             Stage.HELO: self.hello,
+            Stage.STARTTLS: self.starttls,
+            Stage.HANDSHAKE: self.starttls,
             Stage.MAIL: self.mail,
             Stage.RCPT: self.rcpt,
             Stage.DATA: self.data,

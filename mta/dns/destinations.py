@@ -57,7 +57,7 @@ class Destinations:
 
     def _fix(self, next_hop: NextHop) -> Destination:
         """The destination that needs no DNS."""
-        over_tcp = next_hop.transport in (Transport.SMTP, Transport.LMTP)
+        over_tcp = next_hop.transport in (Transport.SMTP, Transport.SMTPS, Transport.LMTP)
         hosts = (Host(next_hop.target, next_hop.port),) if over_tcp else ()
         destination = self._fixed[next_hop] = Destination(next_hop, site_of(next_hop), hosts)
         return destination

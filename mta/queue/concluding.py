@@ -104,6 +104,8 @@ def delivered(moment: Moment, recipient: QueuedRecipient, outcome: Delivered) ->
         "reply": outcome.reply.raw if outcome.reply else None,
         "delay": round(moment.now - moment.arrived, 3),
     }
+    if outcome.tls:
+        detail["tls"] = outcome.tls
     event = Event(moment.message, moment.now, Kind.DELIVERED, str(recipient.address), detail)
     return Result(recipient.address, State.DELIVERED), event
 
@@ -117,6 +119,8 @@ def deferred(
     `due` None: it is held until an operator releases it.
     """
     detail = _words(recipient.attempts + 1, outcome)
+    if outcome.tls:
+        detail["tls"] = outcome.tls
     if due is not None:
         detail["due"] = due
     if dsn is not None:

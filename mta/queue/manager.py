@@ -21,7 +21,7 @@ from zope.interface import implementer
 from mta.address import Address
 from mta.entry import Delivery, Entry, QueuedRecipient
 from mta.ids import QueueIds
-from mta.interfaces import IDeliveryAgent, IDestinations, IQueue, ISpool
+from mta.interfaces import IDeliveryAgent, IDestinations, IQueue, ISpool, ITlsPolicies
 from mta.outcome import Deferral, Outcome, Phase, judge_exception
 from mta.queue import concluding
 from mta.queue.backlog import Backlog
@@ -83,6 +83,7 @@ class QueueManager:
         hold_doubt: bool = False,
         places: Places | None = None,
         others: Callable[[], None] = lambda: None,
+        tls: ITlsPolicies | None = None,
     ) -> None:
         self._others = others
         self._spool = spool
@@ -92,7 +93,7 @@ class QueueManager:
         self._ids = ids
         self._clock = clock
         self._rng = rng
-        self._planner = Planner(router, destinations, limits.recipients_per_transaction)
+        self._planner = Planner(router, destinations, limits.recipients_per_transaction, tls)
         self._turns = Turns(
             site_limits, limits.deliveries, clock.seconds, self._start, self._set_aside, places, clock.callLater
         )

@@ -7,8 +7,8 @@ Never: starts or records anything. Routes are asked at each attempt, so that a c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
 from twisted.python.failure import Failure as Fault
@@ -16,9 +16,10 @@ from twisted.python.failure import Failure as Fault
 from mta.address import Address
 from mta.destination import Destination, Route
 from mta.entry import QueuedRecipient
-from mta.interfaces import IDestinations
+from mta.interfaces import IDestinations, ITlsPolicies
 from mta.outcome import Deferral, Failure
 from mta.queue.window import Active, Job
+from mta.tls_policy import DEFAULT_POLICY, TlsPolicy
 
 Located = Destination | Deferral | Failure
 
@@ -35,6 +36,22 @@ def _first_fault(fault: Fault) -> Fault:
     return error.subFailure if isinstance(error, FirstError) else fault
 
 
+def _joined(located: Located, policy: TlsPolicy | Deferral) -> Located:
+    if policy is DEFAULT_POLICY or not isinstance(located, Destination):
+        return located
+    return replace(located, tls=policy) if isinstance(policy, TlsPolicy) else policy
+
+
+def _joined_later(
+    located: Located | Deferred[Located], policy: TlsPolicy | Deferral | Deferred[TlsPolicy | Deferral]
+) -> Deferred[Located]:
+    asked: list[Deferred[Any]] = [item if isinstance(item, Deferred) else succeed(item) for item in (located, policy)]
+    # Both at once; the fault of one must not go unseen while the other is waited for.
+    both = gatherResults(asked, consumeErrors=True)
+    both.addErrback(_first_fault)
+    return both.addCallback(lambda found: _joined(*found))
+
+
 @dataclass(slots=True)
 class Plan:
     """The jobs of a message, and who has no destination and why."""
@@ -44,12 +61,15 @@ class Plan:
 
 
 class Planner:
-    """Plans messages; `per_transaction` recipients share one at most."""
+    """Plans messages; `per_transaction` recipients share one at most. `tls` says what their domains demand."""
 
-    def __init__(self, router: Routes, destinations: IDestinations, per_transaction: int) -> None:
+    def __init__(
+        self, router: Routes, destinations: IDestinations, per_transaction: int, tls: ITlsPolicies | None = None
+    ) -> None:
         self._router = router
         self._destinations = destinations
         self._per_transaction = per_transaction
+        self._tls = tls
 
     def plan(self, active: Active, now: float) -> Plan | Deferred[Plan]:
         """The plan for a message: at once, unless the DNS has to be asked."""
@@ -61,7 +81,7 @@ class Planner:
         known: list[Located] = []
         asked: list[Deferred[Located]] = []
         for route, domain in wanted:
-            located = self._destinations.locate(route.next_hop, domain)
+            located = self._locate(route, domain)
             if isinstance(located, Deferred):
                 asked.append(located)
             else:
@@ -72,6 +92,16 @@ class Planner:
         waiting = gatherResults(asked, consumeErrors=True)
         waiting.addErrback(_first_fault)
         return waiting.addCallback(lambda found: self._grouped(active, now, groups, found))
+
+    def _locate(self, route: Route, domain: str) -> Located | Deferred[Located]:
+        """The destination with what the domain demands of it: domains that demand different things part here."""
+        located = self._destinations.locate(route.next_hop, domain)
+        if self._tls is None:
+            return located
+        policy = self._tls.policy(domain, route)
+        if isinstance(located, Deferred) or isinstance(policy, Deferred):
+            return _joined_later(located, policy)
+        return _joined(located, policy)
 
     def _grouped(
         self, active: Active, now: float, groups: list[tuple[str, list[QueuedRecipient]]], located: list[Located]

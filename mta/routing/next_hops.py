@@ -1,8 +1,8 @@
 """
 Read a next hop from its text in the configuration.
 
-Owns: the grammar of ``smtp://``, ``lmtp://``, ``lmtp+unix:``, ``mx:``, ``maildir:`` and ``discard:``, and of Maildir
-templates.
+Owns: the grammar of ``smtp://``, ``smtps://``, ``lmtp://``, ``lmtp+unix:``, ``mx:``, ``maildir:`` and ``discard:``, and
+of Maildir templates.
 Never: checks that a next hop can be reached.
 Fails: ValueError, whose text says what is wrong and how to write it.
 """
@@ -19,18 +19,18 @@ from mta.destination import NextHop, Transport
 _PLACEHOLDERS = ("{user}", "{domain}")
 # Planned, and so named apart from what is only misspelled.
 _NOT_YET = ("mbox", "pipe", "https")
-# RFC 5321 4.5.4.2; LMTP has none of its own (RFC 2033 5 only forbids 25), and 24, "any private mail system", is the
-# custom (Postfix, Dovecot).
-_PORTS = {Transport.SMTP: 25, Transport.LMTP: 24}
+# RFC 5321 4.5.4.2, RFC 8314 7.3; LMTP has none of its own (RFC 2033 5 only forbids 25), and 24, "any private mail
+# system", is the custom (Postfix, Dovecot).
+_PORTS = {Transport.SMTP: 25, Transport.SMTPS: 465, Transport.LMTP: 24}
 
 
 def parse_next_hop(text: str) -> NextHop:
     """
     The next hop that `text` writes; `str()` of the answer is its canonical spelling.
 
-    ``smtp://host``, ``smtp://host:port``, ``smtp://[v6]:port``: that host, without an MX lookup; ``lmtp://`` likewise.
-    ``lmtp+unix:path``: a UNIX socket, below the state directory where the path is relative. ``mx:`` and ``mx:domain``:
-    the MX hosts of the recipient's or of the named domain. ``maildir:path``, ``discard:``.
+    ``smtp://host``, ``smtp://host:port``, ``smtp://[v6]:port``: that host, without an MX lookup; ``smtps://`` and
+    ``lmtp://`` likewise. ``lmtp+unix:path``: a UNIX socket, below the state directory where the path is relative.
+    ``mx:`` and ``mx:domain``: the MX hosts of the recipient's or of the named domain. ``maildir:path``, ``discard:``.
     """
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
@@ -75,8 +75,8 @@ def _unknown(text: str, scheme: str) -> str:
     near = difflib.get_close_matches(scheme, known, 1)
     hint = f'; did you mean "{near[0]}:"?' if near else ""
     return (
-        f'"{text}" is not a next hop; write smtp://HOST:PORT, lmtp://HOST:PORT, lmtp+unix:PATH, mx:, mx:DOMAIN,'
-        f" maildir:PATH or discard:{hint}"
+        f'"{text}" is not a next hop; write smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, lmtp+unix:PATH,'
+        f" mx:, mx:DOMAIN, maildir:PATH or discard:{hint}"
     )
 
 

@@ -33,12 +33,12 @@ def site_name(hosts: Iterable[Host]) -> str:
 
 def site_of(next_hop: NextHop) -> str:
     """
-    The site of a next hop that needs no DNS: ``host:port`` for ``smtp://``, all of it for LMTP, else the name of the
-    transport.
+    The site of a next hop that needs no DNS: ``host:port`` for ``smtp://``, all of it for ``smtps://`` and LMTP, else
+    the name of the transport.
 
     For ``mx:`` the hosts make the site: `site_name`.
     """
-    if next_hop.transport in (Transport.LMTP, Transport.LMTP_UNIX):
+    if next_hop.transport in (Transport.SMTPS, Transport.LMTP, Transport.LMTP_UNIX):
         return str(next_hop)  # an SMTP server on the same host and port would be another
     if next_hop.transport is Transport.SMTP:
         return f"{_bracketed(next_hop.target)}:{next_hop.port}"

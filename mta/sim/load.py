@@ -32,7 +32,7 @@ from mta.sim.scenario import Load
 from mta.smtp.client_events import TransactionDone
 from mta.smtp.transaction import Transaction
 
-_TIMEOUTS = ClientTimeouts(30, 300, 300, 300, 300, 120, 180, 600, 20, 5, 5, 300)
+_TIMEOUTS = ClientTimeouts(30, 300, 300, 120, 300, 300, 120, 180, 600, 20, 5, 5, 300)
 # Messages over one connection: below what a server offers at the least (RFC 9422 MAILMAX).
 _PER_CONNECTION = 50
 # How our server names the message that it has taken.

@@ -1,7 +1,7 @@
 """
 What a server offers, from its answer to EHLO or LHLO.
 
-Owns: the keywords that a client of ours uses (RFC 1870, 2920, 3030, 3461, 6152, 6531, 9422).
+Owns: the keywords that a client of ours uses (RFC 1870, 2920, 3030, 3207, 3461, 6152, 6531, 9422).
 Never: fails; a keyword with a parameter that makes no sense is one without.
 """
 
@@ -45,6 +45,7 @@ class Capabilities:
     binary_mime: bool = False
     smtputf8: bool = False
     dsn: bool = False
+    starttls: bool = False
     limits: Limits = NO_LIMITS
 
 
@@ -65,6 +66,7 @@ def capabilities_from(hello: Reply) -> Capabilities:
         binary_mime="BINARYMIME" in offers and "CHUNKING" in offers,
         smtputf8="SMTPUTF8" in offers,
         dsn="DSN" in offers,
+        starttls="STARTTLS" in offers,
         limits=_limits_in(offers.get("LIMITS", "")),
     )
 

@@ -14,44 +14,36 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from mta.address import Address
 from mta.outcome import Deferral, Handover, Phase, Scope, judge_reply
 from mta.reply import Reply
-from mta.smtp.capabilities import Capabilities, capabilities_from
 from mta.smtp.client_content import Dots, Gated, content_for
-from mta.smtp.client_events import ClientEvent, Ended, Ready, SendContent, TransactionDone
+from mta.smtp.client_events import ClientEvent, Ended, SendContent, TransactionDone
+from mta.smtp.client_opening import NO_WISH, Opening, TlsWish
 from mta.smtp.client_stage import COMPLETING, PHASES, WAITING, WELCOME, Stage
-from mta.smtp.reply_parser import ReplyError, ReplyParser
+from mta.smtp.reply_parser import ReplyError
 from mta.smtp.transaction import Progress, Transaction
 
 
-class ClientSession:
+class ClientSession(Opening):
     """
     One connection, from the greeting to its end.
 
     `hello` is our name, `host` the server's as "name[ip]:port". With `lmtp` it speaks LMTP (RFC 2033); with `bdat`
-    content goes by BDAT where that is offered, binary content always does. After each call take all of `next_event`,
-    then send `take_output`. `replies` counts the replies so far: a timeout starts anew with each, not with each byte.
+    content goes by BDAT where that is offered, binary content always does; `wish` is what it does about TLS. After each
+    call take all of `next_event`, then send `take_output`. `replies` counts the replies so far: a timeout starts anew
+    with each, not with each byte.
     """
 
-    def __init__(self, hello: str, host: str, *, lmtp: bool = False, bdat: bool = False) -> None:
-        if not (hello.isascii() and hello.isprintable()):
-            raise ValueError(f"{hello!r} is no name for EHLO")
-        self.host = host
-        self.capabilities = Capabilities()
+    def __init__(
+        self, hello: str, host: str, *, lmtp: bool = False, bdat: bool = False, wish: TlsWish = NO_WISH
+    ) -> None:
+        super().__init__(hello, host, lmtp, wish)
         self.replies = 0
-        self._hello = hello
-        self._lmtp = lmtp
         self._bdat = bdat
-        self._parser = ReplyParser()
         self._content = Gated(Dots())
         self._domains: set[str] = set()  # of recipients so far (RFC 9422 4.3)
-        self._output: list[bytes] = []
-        self._events: deque[ClientEvent] = deque()
-        # The replies that are due, in order (RFC 2920 3.1: one for each command of a group).
-        self._due: deque[Stage] = deque((Stage.GREETING,))
         self._resting = Stage.READY  # the stage while none is due
         self._unsent: deque[tuple[Stage, bytes]] = deque()  # commands that wait for the reply to the one before
         self._progress: Progress | None = None
@@ -91,7 +83,7 @@ class ClientSession:
         if self.stage is not Stage.READY:
             raise RuntimeError(f"a transaction cannot begin while the session waits for {self.stage.value}")
         offers = self.capabilities
-        self._progress = progress = Progress(transaction, self.host, self._handover)
+        self._progress = progress = Progress(transaction, self.host, self._handover, self.tls)
         commands = progress.commands(offers, self._domains)
         if not progress.asked:
             self._done()
@@ -134,8 +126,8 @@ class ClientSession:
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the server, cut anywhere."""
-        if self.has_ended:
-            return
+        if self.has_ended or self.stage is Stage.HANDSHAKE:
+            return  # before TLS has begun it is in clear, and counts for nothing (RFC 3207 4.2)
         self._parser.feed(data)
         try:
             while not self.has_ended and (reply := self._parser.next_reply()) is not None:
@@ -179,36 +171,6 @@ class ClientSession:
         # After the final dot it says that the message was not taken. Should it be wrong, a second host in the same
         # attempt would make two copies for certain; a later attempt may meet the same host, and its duplicate check.
         self._end(judged, elsewhere=not self._in_doubt)
-
-    def _greeted(self, reply: Reply) -> None:
-        if reply.is_positive:
-            stage = Stage.LHLO if self._lmtp else Stage.EHLO
-            self._send(stage, f"{stage.value} {self._hello}\r\n".encode("ascii"))
-        else:
-            self._turned_away(reply, Phase.GREETING)
-
-    def _ehlo_answered(self, reply: Reply) -> None:
-        if reply.is_positive:
-            offers = capabilities_from(reply)
-            # Who delivers to mailboxes passes no requests on (RFC 3461 5.2.3): the reports stay with us.
-            self.capabilities = replace(offers, dsn=False) if self._lmtp else offers
-            self._events.append(Ready())
-        elif reply.is_permanent and not self._lmtp:  # RFC 5321 3.2: a server from before the extensions
-            self._send(Stage.HELO, f"HELO {self._hello}\r\n".encode("ascii"))
-        else:
-            self._turned_away(reply, Phase.HELLO)
-
-    def _helo_answered(self, reply: Reply) -> None:
-        if reply.is_positive:
-            self._events.append(Ready())
-        else:
-            self._turned_away(reply, Phase.HELLO)
-
-    def _turned_away(self, reply: Reply, phase: Phase) -> None:
-        judged = judge_reply(reply, phase, self.host)
-        assert isinstance(judged, Deferral)  # judge_reply: the refusal of all mail is no refusal of this one
-        self._output.append(b"QUIT\r\n")  # RFC 5321 3.1: a server that says 554 waits for it
-        self._end(judged)
 
     def _sender_answered(self, reply: Reply) -> None:
         self._open.sender_answered(reply)
@@ -335,10 +297,6 @@ class ClientSession:
             replies = len(self._open.accepted) if self._lmtp and stage in COMPLETING else 1
             self._due.extend([stage] * replies)
 
-    def _send(self, stage: Stage, command: bytes) -> None:
-        self._output.append(command)
-        self._due.append(stage)
-
     def _send_next(self) -> None:
         self._send(*self._unsent.popleft())
 
@@ -347,7 +305,7 @@ class ClientSession:
         self._send(Stage.RSET, b"RSET\r\n")
 
     def _done(self, undecided: tuple[Address, ...] = ()) -> None:
-        self._events.append(TransactionDone(self._open.outcomes, undecided, tuple(self._open.left)))
+        self._events.append(TransactionDone(self._open.told(), undecided, tuple(self._open.left)))
         self._progress = None
 
     def _end(self, why: Deferral, *, elsewhere: bool = True) -> None:
@@ -387,6 +345,7 @@ _ANSWERED: Mapping[Stage, Callable[[ClientSession, Reply], None]] = {
     Stage.EHLO: ClientSession._ehlo_answered,
     Stage.LHLO: ClientSession._ehlo_answered,
     Stage.HELO: ClientSession._helo_answered,
+    Stage.STARTTLS: ClientSession._starttls_answered,
     Stage.MAIL: ClientSession._sender_answered,
     Stage.RCPT: ClientSession._recipient_answered,
     Stage.DATA: ClientSession._data_answered,

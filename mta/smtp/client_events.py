@@ -15,6 +15,11 @@ from mta.outcome import Deferral, Outcome
 
 
 @dataclass(frozen=True, slots=True)
+class StartTls:
+    """The server waits for a TLS handshake: make one, then call `secured`, or `tls_failed` where it came to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The server greeted us and knows our name: `begin` may be called."""
 
@@ -52,4 +57,4 @@ class Ended:
     why: Deferral
 
 
-ClientEvent = Ready | SendContent | TransactionDone | Ended
+ClientEvent = StartTls | Ready | SendContent | TransactionDone | Ended

@@ -14,12 +14,14 @@ from mta.outcome import Phase
 
 
 class Stage(Enum):
-    """What comes next: the reply to this command, or, in READY and CONTENT, the caller's turn."""
+    """What comes next: the reply to this command, or, in HANDSHAKE, READY and CONTENT, the caller's turn."""
 
     GREETING = "greeting"
     EHLO = "EHLO"
     LHLO = "LHLO"
     HELO = "HELO"
+    STARTTLS = "STARTTLS"
+    HANDSHAKE = "the TLS handshake"
     READY = "ready"
     MAIL = "MAIL"
     RCPT = "RCPT"
@@ -39,6 +41,8 @@ PHASES: Mapping[Stage, Phase] = {
     Stage.EHLO: Phase.HELLO,
     Stage.LHLO: Phase.HELLO,
     Stage.HELO: Phase.HELLO,
+    Stage.STARTTLS: Phase.TLS,
+    Stage.HANDSHAKE: Phase.TLS,
     Stage.READY: Phase.MAIL,
     Stage.MAIL: Phase.MAIL,
     Stage.RCPT: Phase.RCPT,
@@ -63,6 +67,8 @@ WELCOME: Mapping[Stage, range] = {
     Stage.EHLO: range(250, 251),
     Stage.LHLO: range(250, 251),
     Stage.HELO: range(250, 251),
+    Stage.STARTTLS: range(220, 221),  # RFC 3207 4
+    Stage.HANDSHAKE: _NONE,
     Stage.READY: _NONE,
     Stage.MAIL: _COMPLETED,
     Stage.RCPT: _COMPLETED,
@@ -85,4 +91,5 @@ WAITING: Mapping[Stage, str] = {stage: f"we waited for the reply to {stage.value
     Stage.GREETING: "we waited for its greeting",
     Stage.READY: "it was idle",
     Stage.CONTENT: "we sent the content",
+    Stage.HANDSHAKE: "TLS was negotiated",
 }

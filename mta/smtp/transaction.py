@@ -36,13 +36,15 @@ class Progress:
 
     `asked` are the recipients that get a RCPT command, in that order; `accepted` those that got a 2xx for it; `left`
     those for another transaction; `outcomes` what is settled. `sender_refused` turns true when MAIL was, and
-    `content_was_refused` when a chunk or the content was. `handover` is what a 2xx for the content makes of them.
+    `content_was_refused` when a chunk or the content was. `handover` is what a 2xx for the content makes of them; `tls`
+    says what protects the connection.
     """
 
     __slots__ = (
         "_answered",
         "_handover",
         "_host",
+        "_tls",
         "_told",
         "accepted",
         "asked",
@@ -53,7 +55,7 @@ class Progress:
         "transaction",
     )
 
-    def __init__(self, transaction: Transaction, host: str, handover: Handover) -> None:
+    def __init__(self, transaction: Transaction, host: str, handover: Handover, tls: str = "") -> None:
         self.transaction = transaction
         self.asked: list[Address] = []
         self.accepted: list[Address] = []
@@ -65,6 +67,16 @@ class Progress:
         self._told = 0  # of the accepted ones, how many an LMTP server has answered for
         self._host = host
         self._handover = handover
+        self._tls = tls
+
+    def told(self) -> dict[Address, Outcome]:
+        """What is settled, with what protected the connection where that may matter to who reads it."""
+        outcomes, tls = self.outcomes, self._tls
+        if tls:
+            for address, outcome in outcomes.items():
+                if isinstance(outcome, Deferral):
+                    outcomes[address] = replace(outcome, tls=tls)
+        return outcomes
 
     def commands(self, offers: Capabilities, domains: set[str]) -> list[bytes]:
         """
@@ -167,7 +179,7 @@ class Progress:
 
     def content_accepted(self, reply: Reply) -> None:
         """The server has taken responsibility for all accepted recipients (RFC 5321 4.2.5)."""
-        delivered = Delivered(self._host, reply, kind=self._handover)
+        delivered = Delivered(self._host, reply, kind=self._handover, tls=self._tls)
         for recipient in self.accepted:
             self.outcomes[recipient] = delivered
 
@@ -176,7 +188,7 @@ class Progress:
         recipient = self.accepted[self._told]
         self._told += 1
         if reply.is_positive:
-            self.outcomes.setdefault(recipient, Delivered(self._host, reply, kind=self._handover))
+            self.outcomes.setdefault(recipient, Delivered(self._host, reply, kind=self._handover, tls=self._tls))
             return
         judged = judge_reply(reply, Phase.END_OF_DATA, self._host)
         if isinstance(judged, Deferral):  # it speaks of one mailbox, not of the message

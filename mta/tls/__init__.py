@@ -1,1 +1,1 @@
-"""TLS: certificates and their keys, contexts, what a listener speaks."""
+"""TLS: certificates and keys, contexts, what a listener speaks, and the policies of other domains."""

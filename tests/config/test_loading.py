@@ -126,12 +126,28 @@ BAD: dict[str, list[str]] = {
     ],
     "[[route]]\nrecipients = ['x.test']\nnext_hop = 'stmp://x.test'": [
         '7: route 1: recipients: "x.test" is not a pattern; for all of a domain write "*@x.test"',
-        '8: route 1: next_hop: "stmp://x.test" is not a next hop; write smtp://HOST:PORT, lmtp://HOST:PORT,'
-        ' lmtp+unix:PATH, mx:, mx:DOMAIN, maildir:PATH or discard:; did you mean "smtp:"?',
+        '8: route 1: next_hop: "stmp://x.test" is not a next hop; write smtp://HOST:PORT, smtps://HOST:PORT,'
+        ' lmtp://HOST:PORT, lmtp+unix:PATH, mx:, mx:DOMAIN, maildir:PATH or discard:; did you mean "smtp:"?',
     ],
     "[[route]]\nrecipients = ['*@x test', 5]\nnext_hop = 'mx:'": [
         '7: route 1: recipients: "*@x test" is not a pattern: domain is not a valid name',
         "7: route 1: recipients: must be text in quotes, not 5",
+    ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = 'mx:'\ntls = 'must'": [
+        "9: route 1: tls: must be one of none, may, encrypt, verify, dane, not 'must'"
+    ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = 'smtps://x.test'\ntls = 'may'": [
+        '9: route 1: tls: "may" contradicts smtps://, which is TLS from the first octet'
+    ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = 'lmtp+unix:x'\ntls = 'may'": [
+        '9: route 1: tls: has no meaning for "lmtp+unix:x": nothing goes over a network'
+    ],
+    "[client.tls]\ndomains = { '*' = 'may' }": [
+        '7: client.tls.domains: "*": the level for all other domains is client.tls.default'
+    ],
+    "[client.tls.domains]\n'x.test' = 'verify'\n'X.test' = 'may'": ['6: client.tls.domains: "X.test" is there twice'],
+    "[client.tls.domains]\n'x.test' = 'maybe'": [
+        "7: client.tls.domains.x.test: must be one of none, may, encrypt, verify, dane, not 'maybe'"
     ],
     "[[route]]\nrecipients = []\nnext_hop = 'pipe:x'": [
         "7: route 1: recipients: must not be empty",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.config.loading import parse
+from mta.tls_policy import TlsLevel
 from tests.config.test_loading import HEAD
 
 DEFAULTS = {
@@ -84,10 +85,12 @@ DEFAULTS = {
         "eight_bit": "send",
         "ip_preference": "any",
         "in_doubt": "retry",
+        "tls": {"default": TlsLevel.MAY, "domains": {}, "ca_file": ""},
         "timeouts": {
             "connect": 30.0,
             "greeting": 300.0,
             "hello": 300.0,
+            "starttls": 120.0,
             "mail": 300.0,
             "rcpt": 300.0,
             "data": 120.0,

@@ -23,6 +23,7 @@ TIMEOUTS = ClientTimeouts(
     connect=30,
     greeting=301,
     hello=302,
+    starttls=121,
     mail=303,
     rcpt=304,
     data=120,

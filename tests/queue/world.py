@@ -19,7 +19,7 @@ from mta.entry import Delivery
 from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
 from mta.events import Event
 from mta.ids import QueueIds
-from mta.interfaces import IDeliveryAgent, IDestinations
+from mta.interfaces import IDeliveryAgent, IDestinations, ITlsPolicies
 from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope
 from mta.queue.bounces import Bouncer
 from mta.queue.manager import QueueLimits, QueueManager
@@ -96,8 +96,15 @@ class World:
     """Everything around one manager; `restart` makes a new one on what the spool holds."""
 
     def __init__(
-        self, *, limits: QueueLimits | None = None, jitter: float = 0.0, seed: int = 1, hold_doubt: bool = False
+        self,
+        *,
+        limits: QueueLimits | None = None,
+        jitter: float = 0.0,
+        seed: int = 1,
+        hold_doubt: bool = False,
+        tls: ITlsPolicies | None = None,
     ) -> None:
+        self.tls = tls
         self.hold_doubt = hold_doubt
         self.clock = Clock()
         self.clock.advance(START)
@@ -134,6 +141,7 @@ class World:
             clock=self.clock,
             rng=self.rng,
             hold_doubt=self.hold_doubt,
+            tls=self.tls,
         )
         self.manager.start()
         self.settle()

@@ -15,6 +15,8 @@ GOOD = {
     "SMTP://127.0.0.1:1": NextHop(Transport.SMTP, "127.0.0.1", 1),
     "smtp://[::1]:65535": NextHop(Transport.SMTP, "::1", 65535),
     "smtp://[2001:DB8:0::1]": NextHop(Transport.SMTP, "2001:db8::1", 25),
+    "smtps://mail.x.test": NextHop(Transport.SMTPS, "mail.x.test", 465),
+    "smtps://[::1]:4650": NextHop(Transport.SMTPS, "::1", 4650),
     "lmtp://Mail.X.test": NextHop(Transport.LMTP, "mail.x.test", 24),
     "lmtp://127.0.0.1:2400": NextHop(Transport.LMTP, "127.0.0.1", 2400),
     "lmtp://[::1]": NextHop(Transport.LMTP, "::1", 24),

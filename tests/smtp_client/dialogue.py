@@ -10,6 +10,7 @@ from mta.envelope import Body, Envelope, Recipient
 from mta.outcome import Deferral, Delivered, Outcome
 from mta.smtp.client import ClientSession
 from mta.smtp.client_events import ClientEvent, Ended, SendContent, TransactionDone
+from mta.smtp.client_opening import NO_WISH, TlsWish
 from mta.smtp.transaction import Transaction
 
 HOST = "mx.test[192.0.2.1]:25"
@@ -29,8 +30,10 @@ class Dialogue:
     end is allowed at once, unless `hold_end`.
     """
 
-    def __init__(self, hold_content: bool = False, hold_end: bool = False, **options: bool) -> None:
-        self.session = ClientSession("client.test", HOST, **options)
+    def __init__(
+        self, hold_content: bool = False, hold_end: bool = False, wish: TlsWish = NO_WISH, **options: bool
+    ) -> None:
+        self.session = ClientSession("client.test", HOST, wish=wish, **options)
         self.events: list[ClientEvent] = []
         self.sent = b""
         self.turn = b""  # what was sent since `hear` was called last
@@ -88,7 +91,7 @@ class Dialogue:
 
 def greeted(hello: bytes = PIPELINES, hold_content: bool = False, hold_end: bool = False, **options: bool) -> Dialogue:
     """A dialogue whose session is ready; `options` are `lmtp` and `bdat`."""
-    return Dialogue(hold_content, hold_end, **options).hear(GREETING).hear(hello)
+    return Dialogue(hold_content, hold_end, NO_WISH, **options).hear(GREETING).hear(hello)
 
 
 def brief(outcome: Outcome) -> str:

@@ -1,0 +1,70 @@
+"""
+The TLS policies of the configuration.
+
+Owns: which of its words counts for a recipient domain at a next hop.
+Never: asks anybody; MTA-STS and DANE stand in front of it, and ask it first.
+Fails: never; each domain has a policy at each next hop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from zope.interface import implementer
+
+from mta.destination import Host, Route, Transport
+from mta.interfaces import ITlsPolicies
+from mta.outcome import Deferral, Phase, Scope
+from mta.tls_policy import DEFAULT_POLICY, NO_TLS, TlsLevel, TlsPolicy, TlsSource
+
+# What a next hop gets where nobody says a word: LMTP is spoken at home, a mailbox has no connection, and who writes
+# smtps:// means the host that he names.
+_BY_TRANSPORT: Mapping[Transport, TlsPolicy] = {
+    Transport.SMTPS: TlsPolicy(TlsLevel.VERIFY),
+    Transport.LMTP: NO_TLS,
+    Transport.LMTP_UNIX: NO_TLS,
+    Transport.MAILDIR: NO_TLS,
+    Transport.DISCARD: NO_TLS,
+}
+
+
+@implementer(ITlsPolicies)
+class ConfiguredTls:
+    """
+    `default` is the level for MX hosts and ``smtp://``; `domains` has those of recipient domains: "example.org", and
+    ".example.org" for all below it.
+
+    A route's own word comes first, for it speaks of the hosts it leads to; then the domain's, the nearest one; then
+    the default.
+    """
+
+    def __init__(self, default: TlsLevel, domains: Mapping[str, TlsLevel]) -> None:
+        self._default = DEFAULT_POLICY if default is TlsLevel.MAY else TlsPolicy(default)
+        # One value for each word: the planner compares them by identity before it compares them at all.
+        self._routes = {level: TlsPolicy(level, TlsSource.ROUTE) for level in TlsLevel}
+        by_level = {level: TlsPolicy(level, TlsSource.DOMAIN) for level in TlsLevel}
+        self._domains = {domain: by_level[level] for domain, level in domains.items()}
+
+    def policy(self, domain: str, route: Route) -> TlsPolicy:
+        if route.tls is not None:
+            return self._routes[route.tls]
+        if self._domains and route.next_hop.transport in (Transport.MX, Transport.SMTP, Transport.SMTPS):
+            found = self._for_domain(domain)
+            # Behind smtps:// there is no way but TLS: a word that demands none says nothing of it.
+            if found is not None and (found.demands_tls or route.next_hop.transport is not Transport.SMTPS):
+                return found
+        return _BY_TRANSPORT.get(route.next_hop.transport, self._default)
+
+    def at_host(self, policy: TlsPolicy, host: Host) -> TlsPolicy | Deferral:
+        if policy.level is TlsLevel.DANE and policy.tlsa is None:
+            reason = f"DANE is demanded ({policy.source.value}), and no TLSA records of {host.name} are known"
+            return Deferral(reason, Phase.TLS, Scope.MESSAGE, host.name, enhanced="4.7.5")
+        return policy
+
+    def _for_domain(self, domain: str) -> TlsPolicy | None:
+        found = self._domains.get(domain)
+        above = domain
+        while found is None and above:
+            _, _, above = above.partition(".")
+            found = self._domains.get(f".{above}")
+        return found

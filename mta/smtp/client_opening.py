@@ -1,0 +1,179 @@
+"""
+The client's side of a connection until it is ready for mail: greeting, EHLO, STARTTLS, EHLO anew.
+
+Owns: whether TLS is asked for, what is forgotten when it begins, what it means where there is none.
+Never: sees a certificate (`mta/tls/`), or a transaction (`mta/smtp/client.py` goes on from here).
+Fails: never for what a server sends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from mta.outcome import Deferral, Phase, Scope, judge_reply
+from mta.reply import Reply
+from mta.smtp.capabilities import Capabilities, capabilities_from
+from mta.smtp.client_events import ClientEvent, Ready, StartTls
+from mta.smtp.client_stage import Stage
+from mta.smtp.reply_parser import ReplyParser
+
+
+class Encryption(Enum):
+    """When a session begins TLS."""
+
+    NEVER = "never"
+    IF_OFFERED = "if offered"  # else it goes on in clear
+    DEMANDED = "demanded"  # else it ends
+    IMPLICIT = "implicit"  # before the greeting (RFC 8314 3.3)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsWish:
+    """What a session does about TLS; `why` tells people who wants that: "domain: verify". "": not worth a word."""
+
+    use: Encryption = Encryption.NEVER
+    why: str = ""
+
+
+NO_WISH = TlsWish()
+
+
+class Opening:
+    """
+    The first part of `ClientSession`, which has the other one.
+
+    `tls` says in words what protects the connection, or why nothing does; `is_encrypted` whether something does.
+    `tls_refused` is the reason where TLS was offered and then refused, "" else.
+    """
+
+    def __init__(self, hello: str, host: str, lmtp: bool, wish: TlsWish) -> None:
+        if not (hello.isascii() and hello.isprintable()):
+            raise ValueError(f"{hello!r} is no name for EHLO")
+        self.host = host
+        self.capabilities = Capabilities()
+        self.is_encrypted = False
+        self.tls = f"none ({wish.why})" if wish.why else ""
+        self.tls_refused = ""
+        self._hello = hello
+        self._lmtp = lmtp
+        self._wish = wish
+        self._parser = ReplyParser()
+        self._output: list[bytes] = []
+        self._events: deque[ClientEvent] = deque()
+        # The replies that are due, in order (RFC 2920 3.1: one for each command of a group).
+        self._due: deque[Stage] = deque((Stage.GREETING,))
+        if wish.use is Encryption.IMPLICIT:
+            self._start_tls()
+
+    # -- What the shell tells
+
+    def secured(self, words: str) -> None:
+        """The handshake is over and the server is who it should be: "TLSv1.3 verified (domain)"."""
+        if self._due and self._due[0] is Stage.HANDSHAKE:
+            self.is_encrypted = True
+            self.tls = words
+            self._due.clear()
+            if self._wish.use is Encryption.IMPLICIT:
+                self._due.append(Stage.GREETING)
+            else:
+                self._say_hello()  # RFC 3207 4.2: what was known is forgotten, our name included
+
+    def tls_failed(self, reason: str) -> None:
+        """The handshake came to nothing, the server is somebody else, or the encrypted connection broke."""
+        # With TLS 1.3 a server's last word on the handshake may come when we think that it is over.
+        if self._due and self._due[0] in (Stage.HANDSHAKE, Stage.EHLO, Stage.LHLO):
+            self._end(self._no_tls(f"TLS with {self.host} failed: {reason}", "4.7.5"))
+        else:
+            self._broken(f"broke TLS off ({reason})")
+
+    # -- Replies
+
+    def _greeted(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._say_hello()
+        else:
+            self._turned_away(reply, Phase.GREETING)
+
+    def _say_hello(self) -> None:
+        stage = Stage.LHLO if self._lmtp else Stage.EHLO
+        self._send(stage, f"{stage.value} {self._hello}\r\n".encode("ascii"))
+
+    def _ehlo_answered(self, reply: Reply) -> None:
+        if reply.is_positive:
+            offers = capabilities_from(reply)
+            # Who delivers to mailboxes passes no requests on (RFC 3461 5.2.3): the reports stay with us.
+            self.capabilities = replace(offers, dsn=False) if self._lmtp else offers
+            self._hello_is_over()
+        elif reply.is_permanent and not self._lmtp:  # RFC 5321 3.2: a server from before the extensions
+            self._send(Stage.HELO, f"HELO {self._hello}\r\n".encode("ascii"))
+        else:
+            self._turned_away(reply, Phase.HELLO)
+
+    def _helo_answered(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._hello_is_over()
+        else:
+            self._turned_away(reply, Phase.HELLO)
+
+    def _hello_is_over(self) -> None:
+        use = self._wish.use
+        if use is Encryption.NEVER or self.is_encrypted:
+            self._events.append(Ready())
+        elif self.capabilities.starttls:
+            self._send(Stage.STARTTLS, b"STARTTLS\r\n")
+        elif use is Encryption.IF_OFFERED:
+            self.tls = "none (not offered)"
+            self._events.append(Ready())
+        else:
+            self._leave(self._no_tls(f"{self.host} does not offer STARTTLS", "4.7.4"))
+
+    def _starttls_answered(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._start_tls()
+        elif self._wish.use is Encryption.IF_OFFERED:
+            # RFC 3207 4.1: the client decides whether to go on. Nothing has changed, so what was offered still holds.
+            self.tls_refused = f"STARTTLS refused: {reply}"
+            self.tls = f"none ({self.tls_refused})"
+            self._events.append(Ready())
+        else:
+            self._leave(replace(self._no_tls(f"{self.host} refused STARTTLS: {reply}", "4.7.4"), reply=reply))
+
+    def _start_tls(self) -> None:
+        # RFC 3207 4.2: nothing that came in clear counts any more. Whatever stands behind the 220 in our buffer was put
+        # there by somebody who wants it to be taken for the server's encrypted words (CVE-2011-0411).
+        self._parser = ReplyParser()
+        self.capabilities = Capabilities()
+        self._due.clear()
+        self._due.append(Stage.HANDSHAKE)
+        self._events.append(StartTls())
+
+    def _turned_away(self, reply: Reply, phase: Phase) -> None:
+        judged = judge_reply(reply, phase, self.host)
+        assert isinstance(judged, Deferral)  # judge_reply: the refusal of all mail is no refusal of this one
+        self._leave(judged)
+
+    # -- Steps
+
+    def _send(self, stage: Stage, command: bytes) -> None:
+        self._output.append(command)
+        self._due.append(stage)
+
+    def _leave(self, why: Deferral) -> None:
+        self._output.append(b"QUIT\r\n")  # RFC 5321 3.1: a server that says 554 waits for it
+        self._end(why)
+
+    def _no_tls(self, what: str, enhanced: str) -> Deferral:
+        """Why the connection is not encrypted. It speaks of this mail alone: other mail may do without."""
+        demanded = self._wish.use in (Encryption.DEMANDED, Encryption.IMPLICIT)
+        reason = f"{what}; TLS is demanded ({self._wish.why})" if demanded else what
+        return Deferral(reason, Phase.TLS, Scope.MESSAGE, self.host, enhanced=enhanced)
+
+    # -- What the rest of the session does
+
+    def _end(self, why: Deferral, *, elsewhere: bool = True) -> None:
+        raise NotImplementedError
+
+    def _broken(self, what: str) -> None:
+        raise NotImplementedError

@@ -1,0 +1,97 @@
+"""
+What a message demands of the connection that it goes over.
+
+Owns: the levels of TLS, who demanded one, and when a connection made for one policy may carry mail of another.
+Never: decides a policy (`mta/routing/tls_policies.py`, MTA-STS, DANE), looks at a certificate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class TlsLevel(Enum):
+    """How much TLS; the value is the word of the configuration."""
+
+    NONE = "none"  # in clear, whatever is offered
+    MAY = "may"  # where it is offered, with any certificate; else in clear (RFC 7435)
+    ENCRYPT = "encrypt"  # with any certificate, never in clear
+    VERIFY = "verify"  # with a certificate that a trusted authority issued for the right name
+    DANE = "dane"  # with a certificate or key that the DNS names (RFC 7672)
+
+
+class TlsSource(Enum):
+    """Where a policy comes from."""
+
+    ROUTE = "route"
+    DOMAIN = "domain"
+    MTA_STS = "mta-sts"
+    DANE = "dane"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Tlsa:
+    """A TLSA record (RFC 6698 2.1): certificate usage, selector, matching type, and the data to match."""
+
+    usage: int
+    selector: int
+    matching: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPolicy:
+    """
+    What one recipient domain's mail demands at one next hop.
+
+    `names` are those that a certificate may bear, () for the host's own alone; with DANE those besides the base domain
+    (RFC 7672 3.2.2). `hosts` are the mail hosts that may be connected to, as an MTA-STS policy lists them
+    ("mx.example.org", "*.example.org"; RFC 8461 4.1), () for any. `tlsa` are the records of a host and `base` their
+    TLSA base domain: known where `ITlsPolicies.at_host` has asked for them, else None and "".
+    """
+
+    level: TlsLevel = TlsLevel.MAY
+    source: TlsSource = TlsSource.DEFAULT
+    names: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    tlsa: tuple[Tlsa, ...] | None = None
+    base: str = ""
+
+    @property
+    def why(self) -> str:
+        """Who wants how much, for people: "domain: verify"."""
+        return f"{self.source.value}: {self.level.value}"
+
+    @property
+    def demands_tls(self) -> bool:
+        """Whether nothing may go in clear."""
+        return self.level not in (TlsLevel.NONE, TlsLevel.MAY)
+
+    def allows_host(self, name: str) -> bool:
+        """Whether a mail host may be connected to. A wildcard stands for the leftmost label alone (RFC 8461 4.1)."""
+        if not self.hosts:
+            return True
+        wanted = name.lower().removesuffix(".")
+        above = wanted.partition(".")[2]
+        return any(host == wanted or (above and host == f"*.{above}") for host in self.hosts)
+
+    def is_met_by(self, made_for: TlsPolicy, *, encrypted: bool) -> bool:
+        """
+        Whether a connection that was made for another policy may carry mail of this one.
+
+        What was proved of a certificate was proved for that policy's names and records: from there on only an equal
+        policy can rely on it. A connection in clear is no answer to `may` where nobody asked for TLS.
+        """
+        if self == made_for:
+            return True
+        if self.level is TlsLevel.NONE:
+            return True
+        if self.level is TlsLevel.MAY:
+            return encrypted or made_for.level is TlsLevel.MAY
+        return self.level is TlsLevel.ENCRYPT and encrypted
+
+
+DEFAULT_POLICY = TlsPolicy()
+NO_TLS = TlsPolicy(TlsLevel.NONE)
