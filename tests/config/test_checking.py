@@ -16,6 +16,7 @@ from mta.config.loading import parse
 from mta.config.schema import Config
 from mta.spool import ballast, place, schema, turn
 from tests.config.test_loading import HEAD
+from tests.peers.certificates import made
 
 
 class CheckingTests(SynchronousTestCase):
@@ -36,6 +37,20 @@ class CheckingTests(SynchronousTestCase):
         self.assertEqual([], self.problems(self.root))
         self.assertEqual([], self.problems(self.root / "not" / "yet"))
         self.assertEqual([], list(self.root.iterdir()))
+
+    def test_authorities(self) -> None:
+        """A file of authorities must be there and hold certificates."""
+        file = self.root / "authorities.pem"
+        text = f"\n[client.tls]\nca_file = '{file}'\n"
+        self.assertEqual(
+            [f"f: client.tls.ca_file: cannot read {file}: No such file or directory"], self.problems(self.root, text)
+        )
+        file.write_text("nothing")
+        self.assertEqual(
+            [f"f: client.tls.ca_file: {file} has no certificates in PEM form"], self.problems(self.root, text)
+        )
+        file.write_bytes(made("root", is_authority=True).pem)
+        self.assertEqual([], self.problems(self.root, text))
 
     def test_state_dir_is_a_file(self) -> None:
         """A file where a directory must be is told, also on the way to it."""

@@ -12,10 +12,28 @@ import unittest
 from collections.abc import Iterator
 from itertools import groupby
 
-from tests.real_peers import test_chain, test_clients, test_dovecot, test_exim, test_postfix, test_sinks, test_tls
+from tests.real_peers import (
+    test_chain,
+    test_clients,
+    test_dovecot,
+    test_exim,
+    test_postfix,
+    test_postfix_tls,
+    test_sinks,
+    test_tls,
+)
 from tests.real_peers.crossing import Crossing
 
-_MODULES = (test_postfix, test_exim, test_dovecot, test_clients, test_sinks, test_tls, test_chain)
+_MODULES = (
+    test_postfix,
+    test_postfix_tls,
+    test_exim,
+    test_dovecot,
+    test_clients,
+    test_sinks,
+    test_tls,
+    test_chain,
+)
 
 
 def crossings() -> Iterator[tuple[Crossing, unittest.TestCase]]:
