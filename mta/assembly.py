@@ -136,6 +136,7 @@ def _agent(
         places=places,
         tls=ClientTls(client.tls.ca_file),
         policies=policies,
+        note=around.note,
     )
     maildir = MaildirAgent(
         base=config.state_dir,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from mta.login import Login
 from mta.tls_policy import DEFAULT_POLICY, TlsLevel, TlsPolicy
 
 
@@ -51,12 +52,13 @@ class Route:
     """
     A next hop and the rule that chose it: "route 2 (etc/mta.toml:41)", "local domain", "MX lookup".
 
-    `tls` is the level that the rule demands, None where it says nothing.
+    `tls` is the level that the rule demands, None where it says nothing; `login` who we are there, if it says so.
     """
 
     next_hop: NextHop
     rule: str
     tls: TlsLevel | None = None
+    login: Login | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,11 @@ class Destination:
     `site` names the set of hosts, the same for all domains that share it: limits and connections belong to it. `hosts`
     come in preference groups, lowest first; the order inside a group is chosen at each attempt. Empty for mailboxes.
     `tls` is what the recipients demand: those who demand different things share a site, and no transaction.
+    `login` is as in `Route`.
     """
 
     next_hop: NextHop
     site: str
     hosts: tuple[Host, ...] = ()
     tls: TlsPolicy = DEFAULT_POLICY
+    login: Login | None = None

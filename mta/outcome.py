@@ -26,6 +26,7 @@ class Phase(Enum):
     GREETING = "greeting"
     HELLO = "hello"
     TLS = "tls"
+    AUTH = "auth"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"

@@ -26,6 +26,7 @@ from mta.config.receiving import Content, Limits, Listener, Local, Relay
 from mta.config.sending import Bounce, Client, Dns, Queue, RouteTable
 from mta.config.tls import Tls
 from mta.destination import Route
+from mta.login import Login
 from mta.policy.directory import Directory
 from mta.routing.router import Rule
 
@@ -118,7 +119,10 @@ class Config(Settings):
         """The routes as the router takes them; each is named "route 2 (etc/mta.toml:41)" in a trace."""
         numbered = enumerate(zip(self.routes, self.route_lines, strict=True), 1)
         return tuple(
-            Rule(route.recipients, Route(route.next_hop, f"route {number} ({self.source}:{line})", route.tls))
+            Rule(
+                route.recipients,
+                Route(route.next_hop, f"route {number} ({self.source}:{line})", route.tls, _login(route)),
+            )
             for number, (route, line) in numbered
         )
 
@@ -151,3 +155,7 @@ class Config(Settings):
     def log_path(self) -> Path | None:
         """The log's file, or None for the standard output."""
         return None if self.log.file == "-" else self.state_dir / self.log.file
+
+
+def _login(route: RouteTable) -> Login | None:
+    return Login(route.user, route.password) if route.user else None

@@ -56,6 +56,18 @@ class RouteTable(Table):
         unit="level",
         source="docs/tls.md",
     )
+    user: str = option(
+        "",
+        'Who we are there (AUTH), for smtp:// and smtps://; empty for nobody. With a user, tls is "verify" by default.',
+        unit="text",
+        source="most next hops know us by our address",
+    )
+    password: str = option(
+        "",
+        'The password of the user: "${NAME}", with NAME, or NAME_FILE as the path of a file, in the environment.',
+        unit="text",
+        source="docs/tls.md",
+    )
 
 
 class Dns(Table):

@@ -22,7 +22,7 @@ MAX_SESSIONS = 2
 MAX_ADDRESSES = 20
 
 # The trouble that got furthest says most.
-_DISTANCE = {Phase.DNS: 1, Phase.CONNECT: 2, Phase.GREETING: 3, Phase.HELLO: 4, Phase.TLS: 5}
+_DISTANCE = {Phase.DNS: 1, Phase.CONNECT: 2, Phase.GREETING: 3, Phase.HELLO: 4, Phase.TLS: 5, Phase.AUTH: 6}
 
 
 class Attempt:

@@ -98,10 +98,11 @@ class Connector:
                     handshake = self._tls.handshake(server.policy, server.name)
                 except Exception as error:  # authorities that can't be read, a library that is broken
                     return succeed(judge_exception(error, Phase.TLS, str(server)))
+        login = destination.login
         lmtp = destination.next_hop.transport in (Transport.LMTP, Transport.LMTP_UNIX)
 
         def make(opened: Opened) -> ClientConnection:
-            session = ClientSession(self._hello, str(server), lmtp=lmtp, bdat=self._bdat, wish=wish)
+            session = ClientSession(self._hello, str(server), lmtp=lmtp, bdat=self._bdat, wish=wish, login=login)
             return ClientConnection(
                 session,
                 destination.site,
@@ -112,6 +113,7 @@ class Connector:
                 self._gone,
                 destination.tls,
                 handshake,
+                login,
             )
 
         factory = ConnectionFactory(str(server), make)

@@ -31,8 +31,10 @@ from zope.interface import implementer
 
 from mta.address import Address
 from mta.delivery.content import ContentProducer
+from mta.delivery.openssl_words import openssl_words
 from mta.entry import Mark
 from mta.interfaces import IContent, IHandshake
+from mta.login import Login
 from mta.outcome import Deferral, Phase, Scope, judge_exception
 from mta.smtp.capabilities import Capabilities
 from mta.smtp.client import ClientSession
@@ -70,10 +72,12 @@ class ClientConnection(Protocol):
         gone: Callable[[ClientConnection], None],
         policy: TlsPolicy = DEFAULT_POLICY,
         handshake: IHandshake | None = None,
+        login: Login | None = None,
     ) -> None:
         self.site = site
         self._policy = policy
         self._handshake = handshake
+        self._login = login
         self.transactions = 0
         self.since = 0.0  # when it was made, on the clock
         self._session = session
@@ -111,9 +115,10 @@ class ClientConnection(Protocol):
         """Why the server took back its offer of TLS, "" where it did not."""
         return self._session.tls_refused
 
-    def meets(self, policy: TlsPolicy) -> bool:
-        """Whether mail with this policy may go over it."""
-        return policy is self._policy or policy.is_met_by(self._policy, encrypted=self._session.is_encrypted)
+    def meets(self, policy: TlsPolicy, login: Login | None) -> bool:
+        """Whether mail with this policy may go over it, as from who we are there."""
+        good_enough = policy is self._policy or policy.is_met_by(self._policy, encrypted=self._session.is_encrypted)
+        return good_enough and login == self._login
 
     def transact(
         self, transaction: Transaction, content: IContent, mark: Mark, *, early: bool = False
@@ -181,7 +186,7 @@ class ClientConnection(Protocol):
         elif reason.check(ConnectionClosed):
             self._session.lost("broke the connection off")
         elif reason.check(SSL.Error):
-            self._session.tls_failed(_openssl_words(reason.value))
+            self._session.tls_failed(openssl_words(reason.value))
         else:  # Twisted ends a connection whose protocol raised, and passes the exception
             self._session.fail(judge_exception(_exception(reason), self._session.phase, self._session.host))
         self._go_on()
@@ -375,14 +380,6 @@ class ConnectionFactory(ClientFactory):
 def _exception(fault: Failure) -> BaseException:
     """The exception in a Failure, whose type allows for none."""
     return fault.value if fault.value is not None else RuntimeError(fault.getErrorMessage())
-
-
-def _openssl_words(error: BaseException | None) -> str:
-    """The last thing that OpenSSL has to say of an error: "unexpected eof while reading"."""
-    found = error.args[0] if error is not None and error.args else None
-    if isinstance(found, list) and found and isinstance(found[-1], tuple) and found[-1]:
-        return str(found[-1][-1])
-    return "the TLS connection was broken off"
 
 
 def judge_connect_error(error: BaseException, host: str) -> Deferral:

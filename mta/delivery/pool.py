@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from mta.delivery.connection import ClientConnection
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
+from mta.login import Login
 from mta.tls_policy import DEFAULT_POLICY, TlsPolicy
 
 
@@ -47,14 +48,16 @@ class ConnectionPool:
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take(self, site: str, policy: TlsPolicy = DEFAULT_POLICY) -> ClientConnection | None:
+    def take(
+        self, site: str, policy: TlsPolicy = DEFAULT_POLICY, login: Login | None = None
+    ) -> ClientConnection | None:
         """
-        An idle connection to `site` that may carry mail with this policy, or None.
+        An idle connection to `site` that may carry mail with this policy, as from who we are there, or None.
 
         The youngest: what is not needed grows old and leaves.
         """
         for connection in reversed(tuple(self._sites.get(site, ()))):
-            if not connection.meets(policy):
+            if not connection.meets(policy, login):
                 continue
             self._remove(connection)
             if connection.is_ready and not self._is_worn(connection):

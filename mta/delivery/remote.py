@@ -9,7 +9,7 @@ Fails: a cancelled delivery fails with CancelledError and its connection is abor
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -24,6 +24,7 @@ from mta.delivery.connection import ClientConnection
 from mta.delivery.fitting import EightBit, Fitted, fitted
 from mta.delivery.health import Health
 from mta.delivery.pool import ConnectionPool
+from mta.delivery.rejected_logins import RejectedLogins
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Destination, Host, Transport
 from mta.entry import Delivery
@@ -45,7 +46,8 @@ class RemoteAgent:
     `hello` is our name for EHLO; `health` tells which addresses come last; `source_address` and `base` as in
     `Connector`, `bdat` as in `ClientSession`, `eight_bit` as in `fitted`, `ip_preference` as in `addresses_of`.
     `places` are those of the sites, which idle connections keep. `tls` makes handshakes, and `policies` says what a
-    host must offer; without them mail goes in clear where it may, and nowhere else.
+    host must offer; without them mail goes in clear where it may, and nowhere else. `note`
+    writes a line into the log.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class RemoteAgent:
         places: KeptPlaces | None = None,
         tls: IClientTls | None = None,
         policies: ITlsPolicies | None = None,
+        note: Callable[[str, Mapping[str, str]], None] = lambda _kind, _fields: None,
     ) -> None:
+        self._logins = RejectedLogins(note)
         self._policies = policies
         self._clear_text = ClearText()
         self._reactor = reactor
@@ -101,12 +105,15 @@ class RemoteAgent:
 
     async def _deliver(self, delivery: Delivery) -> Mapping[Address, Outcome]:
         attempt = Attempt(delivery)
-        idle = self._pool.take(delivery.destination.site, delivery.destination.tls)
+        idle = self._idle_for(delivery.destination)
         if idle is not None:
             await self._use(idle, delivery, attempt, was_idle=True)
         if not attempt.is_over:
             await self._try_servers(delivery, attempt)
         return attempt.outcomes()
+
+    def _idle_for(self, destination: Destination) -> ClientConnection | None:
+        return self._pool.take(destination.site, destination.tls, destination.login)
 
     async def _try_servers(self, delivery: Delivery, attempt: Attempt) -> None:
         """
@@ -143,7 +150,13 @@ class RemoteAgent:
 
     async def _decided_at(self, server: Server, delivery: Delivery, attempt: Attempt, closing: list[Server]) -> bool:
         """Try one address; whether the attempt is over. Where it answers 421 it joins `closing`."""
-        opened = _STOPPED if self._stopped else await self._connect(delivery.destination, server)
+        now = self._reactor.seconds()
+        opened: ClientConnection | Deferral | None = (
+            _STOPPED if self._stopped else self._logins.why_not(delivery.destination, now)
+        )
+        if opened is None:
+            opened = await self._connect(delivery.destination, server)
+            self._logins.concluded(delivery.destination, opened if isinstance(opened, Deferral) else None, now)
         why: Outcome | None = None
         if isinstance(opened, Deferral):
             attempt.not_connected(opened)
@@ -217,8 +230,7 @@ class RemoteAgent:
             # It has gone back to the pool, unless it is worn or closed. Where a transaction decided nothing, another
             # one would end the same way.
             goes_on = done.left and len(attempt.undecided) < before
-            site, policy = delivery.destination.site, delivery.destination.tls
-            current = self._pool.take(site, policy) if goes_on else None
+            current = self._idle_for(delivery.destination) if goes_on else None
         return last
 
     async def _transact(

@@ -43,6 +43,7 @@ class ClientTimeouts:
             Stage.HELO: self.hello,
             Stage.STARTTLS: self.starttls,
             Stage.HANDSHAKE: self.starttls,
+            Stage.AUTH: self.mail,
             Stage.MAIL: self.mail,
             Stage.RCPT: self.rcpt,
             Stage.DATA: self.data,

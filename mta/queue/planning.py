@@ -36,20 +36,22 @@ def _first_fault(fault: Fault) -> Fault:
     return error.subFailure if isinstance(error, FirstError) else fault
 
 
-def _joined(located: Located, policy: TlsPolicy | Deferral) -> Located:
-    if policy is DEFAULT_POLICY or not isinstance(located, Destination):
+def _joined(located: Located, policy: TlsPolicy | Deferral, route: Route) -> Located:
+    if not isinstance(located, Destination) or (policy is DEFAULT_POLICY and route.login is None):
         return located
-    return replace(located, tls=policy) if isinstance(policy, TlsPolicy) else policy
+    return replace(located, tls=policy, login=route.login) if isinstance(policy, TlsPolicy) else policy
 
 
 def _joined_later(
-    located: Located | Deferred[Located], policy: TlsPolicy | Deferral | Deferred[TlsPolicy | Deferral]
+    located: Located | Deferred[Located],
+    policy: TlsPolicy | Deferral | Deferred[TlsPolicy | Deferral],
+    route: Route,
 ) -> Deferred[Located]:
     asked: list[Deferred[Any]] = [item if isinstance(item, Deferred) else succeed(item) for item in (located, policy)]
     # Both at once; the fault of one must not go unseen while the other is waited for.
     both = gatherResults(asked, consumeErrors=True)
     both.addErrback(_first_fault)
-    return both.addCallback(lambda found: _joined(*found))
+    return both.addCallback(lambda found: _joined(found[0], found[1], route))
 
 
 @dataclass(slots=True)
@@ -100,8 +102,8 @@ class Planner:
             return located
         policy = self._tls.policy(domain, route)
         if isinstance(located, Deferred) or isinstance(policy, Deferred):
-            return _joined_later(located, policy)
-        return _joined(located, policy)
+            return _joined_later(located, policy, route)
+        return _joined(located, policy, route)
 
     def _grouped(
         self, active: Active, now: float, groups: list[tuple[str, list[QueuedRecipient]]], located: list[Located]

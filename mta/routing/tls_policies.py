@@ -48,6 +48,8 @@ class ConfiguredTls:
     def policy(self, domain: str, route: Route) -> TlsPolicy:
         if route.tls is not None:
             return self._routes[route.tls]
+        if route.login is not None:
+            return _BY_TRANSPORT[Transport.SMTPS]  # whom we tell a password we want to know
         if self._domains and route.next_hop.transport in (Transport.MX, Transport.SMTP, Transport.SMTPS):
             found = self._for_domain(domain)
             # Behind smtps:// there is no way but TLS: a word that demands none says nothing of it.

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from mta.address import Address
+from mta.login import Login
 from mta.outcome import Deferral, Handover, Phase, Scope, judge_reply
 from mta.reply import Reply
 from mta.smtp.client_content import Dots, Gated, content_for
@@ -31,15 +32,22 @@ class ClientSession(Opening):
     One connection, from the greeting to its end.
 
     `hello` is our name, `host` the server's as "name[ip]:port". With `lmtp` it speaks LMTP (RFC 2033); with `bdat`
-    content goes by BDAT where that is offered, binary content always does; `wish` is what it does about TLS. After each
-    call take all of `next_event`, then send `take_output`. `replies` counts the replies so far: a timeout starts anew
-    with each, not with each byte.
+    content goes by BDAT where that is offered, binary content always does; `wish` is what it does about TLS, and
+    `login` who we are there. After each call take all of `next_event`, then send `take_output`. `replies` counts the
+    replies so far: a timeout starts anew with each, not with each byte.
     """
 
     def __init__(
-        self, hello: str, host: str, *, lmtp: bool = False, bdat: bool = False, wish: TlsWish = NO_WISH
+        self,
+        hello: str,
+        host: str,
+        *,
+        lmtp: bool = False,
+        bdat: bool = False,
+        wish: TlsWish = NO_WISH,
+        login: Login | None = None,
     ) -> None:
-        super().__init__(hello, host, lmtp, wish)
+        super().__init__(hello, host, lmtp, wish, login)
         self.replies = 0
         self._bdat = bdat
         self._content = Gated(Dots())
@@ -346,6 +354,7 @@ _ANSWERED: Mapping[Stage, Callable[[ClientSession, Reply], None]] = {
     Stage.LHLO: ClientSession._ehlo_answered,
     Stage.HELO: ClientSession._helo_answered,
     Stage.STARTTLS: ClientSession._starttls_answered,
+    Stage.AUTH: ClientSession._auth_answered,
     Stage.MAIL: ClientSession._sender_answered,
     Stage.RCPT: ClientSession._recipient_answered,
     Stage.DATA: ClientSession._data_answered,

@@ -1,5 +1,6 @@
 """
-The client's side of a connection until it is ready for mail: greeting, EHLO, STARTTLS, EHLO anew.
+The client's side of a connection until it is ready for mail: greeting, EHLO, STARTTLS, EHLO anew,
+AUTH.
 
 Owns: whether TLS is asked for, what is forgotten when it begins, what it means where there is none.
 Never: sees a certificate (`mta/tls/`), or a transaction (`mta/smtp/client.py` goes on from here).
@@ -12,9 +13,11 @@ from collections import deque
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from mta.login import Login
 from mta.outcome import Deferral, Phase, Scope, judge_reply
 from mta.reply import Reply
 from mta.smtp.capabilities import Capabilities, capabilities_from
+from mta.smtp.client_auth import auth_lines
 from mta.smtp.client_events import ClientEvent, Ready, StartTls
 from mta.smtp.client_stage import Stage
 from mta.smtp.reply_parser import ReplyParser
@@ -48,7 +51,7 @@ class Opening:
     `tls_refused` is the reason where TLS was offered and then refused, "" else.
     """
 
-    def __init__(self, hello: str, host: str, lmtp: bool, wish: TlsWish) -> None:
+    def __init__(self, hello: str, host: str, lmtp: bool, wish: TlsWish, login: Login | None) -> None:
         if not (hello.isascii() and hello.isprintable()):
             raise ValueError(f"{hello!r} is no name for EHLO")
         self.host = host
@@ -59,6 +62,8 @@ class Opening:
         self._hello = hello
         self._lmtp = lmtp
         self._wish = wish
+        self._login = login
+        self._auth_lines: deque[bytes] = deque()
         self._parser = ReplyParser()
         self._output: list[bytes] = []
         self._events: deque[ClientEvent] = deque()
@@ -120,12 +125,12 @@ class Opening:
     def _hello_is_over(self) -> None:
         use = self._wish.use
         if use is Encryption.NEVER or self.is_encrypted:
-            self._events.append(Ready())
+            self._say_who_we_are()
         elif self.capabilities.starttls:
             self._send(Stage.STARTTLS, b"STARTTLS\r\n")
         elif use is Encryption.IF_OFFERED:
             self.tls = "none (not offered)"
-            self._events.append(Ready())
+            self._say_who_we_are()
         else:
             self._leave(self._no_tls(f"{self.host} does not offer STARTTLS", "4.7.4"))
 
@@ -136,9 +141,40 @@ class Opening:
             # RFC 3207 4.1: the client decides whether to go on. Nothing has changed, so what was offered still holds.
             self.tls_refused = f"STARTTLS refused: {reply}"
             self.tls = f"none ({self.tls_refused})"
-            self._events.append(Ready())
+            self._say_who_we_are()
         else:
             self._leave(replace(self._no_tls(f"{self.host} refused STARTTLS: {reply}", "4.7.4"), reply=reply))
+
+    def _say_who_we_are(self) -> None:
+        if self._login is None:
+            self._events.append(Ready())
+            return
+        lines = auth_lines(self._login, self.capabilities.auth)
+        if lines is None:
+            offered = ", ".join(self.capabilities.auth) or "none"
+            self._leave(self._not_let_in(f"{self.host} offers no AUTH mechanism that we know ({offered})", "4.7.4"))
+            return
+        self._auth_lines = deque(lines)
+        self._send(Stage.AUTH, self._auth_lines.popleft())
+
+    def _auth_answered(self, reply: Reply) -> None:
+        assert self._login is not None  # the stage is that of a login
+        if reply.code == 235:
+            self._events.append(Ready())
+        elif reply.code == 334 and self._auth_lines:
+            self._send(Stage.AUTH, self._auth_lines.popleft())
+        elif reply.is_positive:
+            self._leave(self._not_let_in(f"{self.host} is out of step: {reply} to the last line of AUTH", "4.5.0"))
+        elif reply.is_transient:  # RFC 4954 6: 454, it can't tell now
+            why = f"{self.host} can't tell who we are: {reply}"
+            self._leave(Deferral(why, Phase.AUTH, Scope.SITE, self.host, reply, reply.enhanced or "4.7.0"))
+        else:
+            why = f"{self.host} rejected our credentials for {self._login.user}: {reply}"
+            self._leave(replace(self._not_let_in(why, "4.7.8"), reply=reply))
+
+    def _not_let_in(self, why: str, enhanced: str) -> Deferral:
+        # What we are told to say is wrong, and no message must pay for it: a fault of our own never expires.
+        return Deferral(why, Phase.AUTH, Scope.OURSELVES, self.host, enhanced=enhanced)
 
     def _start_tls(self) -> None:
         # RFC 3207 4.2: nothing that came in clear counts any more. Whatever stands behind the 220 in our buffer was put

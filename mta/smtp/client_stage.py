@@ -7,7 +7,7 @@ Never: moves from one to another; that is `mta/smtp/client.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from enum import Enum
 
 from mta.outcome import Phase
@@ -22,6 +22,7 @@ class Stage(Enum):
     HELO = "HELO"
     STARTTLS = "STARTTLS"
     HANDSHAKE = "the TLS handshake"
+    AUTH = "AUTH"
     READY = "ready"
     MAIL = "MAIL"
     RCPT = "RCPT"
@@ -43,6 +44,7 @@ PHASES: Mapping[Stage, Phase] = {
     Stage.HELO: Phase.HELLO,
     Stage.STARTTLS: Phase.TLS,
     Stage.HANDSHAKE: Phase.TLS,
+    Stage.AUTH: Phase.AUTH,
     Stage.READY: Phase.MAIL,
     Stage.MAIL: Phase.MAIL,
     Stage.RCPT: Phase.RCPT,
@@ -62,13 +64,14 @@ _COMPLETED = range(200, 300)
 
 # RFC 5321 4.3.2 has 220 and 250 alone for the first three; a 220 to EHLO is the second greeting of a server that is out
 # of step from the start. What is positive and not listed was no answer to this.
-WELCOME: Mapping[Stage, range] = {
+WELCOME: Mapping[Stage, Container[int]] = {
     Stage.GREETING: range(220, 221),
     Stage.EHLO: range(250, 251),
     Stage.LHLO: range(250, 251),
     Stage.HELO: range(250, 251),
     Stage.STARTTLS: range(220, 221),  # RFC 3207 4
     Stage.HANDSHAKE: _NONE,
+    Stage.AUTH: frozenset((235, 334)),  # RFC 4954 6
     Stage.READY: _NONE,
     Stage.MAIL: _COMPLETED,
     Stage.RCPT: _COMPLETED,

@@ -142,6 +142,16 @@ BAD: dict[str, list[str]] = {
     "[[route]]\nrecipients = ['*']\nnext_hop = 'lmtp+unix:x'\ntls = 'may'": [
         '9: route 1: tls: has no meaning for "lmtp+unix:x": nothing goes over a network'
     ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = 'mx:'\nuser = 'u'\npassword = 'p'": [
+        '9: route 1: user: has no meaning for "mx:": AUTH is for smtp:// and smtps://'
+    ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = 'smtp://x.test'\nuser = 'u'": [
+        "6: route 1: password: is empty, and user is not; AUTH takes both"
+    ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = 'smtp://x.test'\nuser = 'u'\npassword = 'p'\ntls = 'may'": [
+        '11: route 1: tls: "may" could send the password in clear; write "verify" or "encrypt", or "none" to do so'
+        " always"
+    ],
     "[client.tls]\ndomains = { '*' = 'may' }": [
         '7: client.tls.domains: "*": the level for all other domains is client.tls.default'
     ],

@@ -65,13 +65,29 @@ class TlsCase(TestCase):
             tls=ClientTls(str(authorities)),
             policies=ConfiguredTls(TlsLevel.MAY, {}),
         )
-        self.addCleanup(self.agent.stop)
+        self.servers: list[ScriptedServer] = []
+        self.addCleanup(self._close)
 
     def listen(self, server: ScriptedServer, factory: Any = None) -> int:
         listening: IListeningPort = cast(Any, reactor).listenTCP(0, factory or server, interface="127.0.0.1")
         self.addCleanup(listening.stopListening)
+        self.servers.append(server)
         port: int = cast(Any, listening.getHost()).port
         return port
+
+    @inlineCallbacks
+    def _close(self) -> Steps:
+        """End the idle connections, and wait for those that are taking their leave."""
+        yield self.agent.stop()
+        while not all(session.gone for server in self.servers for session in server.sessions):
+            yield self.wait()
+        yield self.wait()  # the client's end learns of it in the next turn
+
+    def wait(self) -> Deferred[None]:
+        """A moment for what is on its way."""
+        waiting: Deferred[None] = Deferred()
+        cast(Any, reactor).callLater(0.02, waiting.callback, None)
+        return waiting
 
     def at(self, port: int, policy: TlsPolicy, name: str = "mx.test", transport: Transport = Transport.SMTP) -> Any:
         """A destination at that server."""
@@ -221,13 +237,11 @@ class FallbackTests(TlsCase):
             yield self._leave()
         self.assertEqual(1, server.commands.count("STARTTLS"))
 
-    def _leave(self) -> Deferred[Any]:
+    def _leave(self) -> Deferred[None]:
         """Have the agent keep no idle connection."""
         for connection in list(self.agent._pool._idle):
             connection.abort()
-        waiting: Deferred[Any] = Deferred()
-        cast(Any, reactor).callLater(0.02, waiting.callback, None)
-        return waiting
+        return self.wait()
 
     @inlineCallbacks
     def test_refused(self) -> Steps:

@@ -7,6 +7,7 @@ from zope.interface.verify import verifyObject
 
 from mta.destination import Host, NextHop, Route, Transport
 from mta.interfaces import ITlsPolicies
+from mta.login import Login
 from mta.outcome import Deferral
 from mta.routing.next_hops import parse_next_hop
 from mta.routing.tls_policies import ConfiguredTls
@@ -41,6 +42,12 @@ class ConfiguredTlsTests(SynchronousTestCase):
         """What a route demands holds for all domains that it is for."""
         route = Route(parse_next_hop("smtp://relay.test"), "route 1", TlsLevel.ENCRYPT)
         self.assertEqual(TlsPolicy(TlsLevel.ENCRYPT, TlsSource.ROUTE), self.tls.policy("bank.test", route))
+
+    def test_a_password_wants_a_verified_host(self) -> None:
+        """A route with credentials verifies by default, whatever its transport and the domain's word."""
+        route = Route(parse_next_hop("smtp://relay.test"), "route 1", None, Login("u", "p"))
+        for domain in ("old.gov.test", "else.test"):
+            self.assertIs(TlsLevel.VERIFY, self.tls.policy(domain, route).level)
 
     def test_transports(self) -> None:
         """Without a word LMTP and mailboxes have no TLS, and smtps:// verifies whom it names."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from mta.address import Address, parse_address
 from mta.envelope import Body, Envelope, Recipient
+from mta.login import Login
 from mta.outcome import Deferral, Delivered, Outcome
 from mta.smtp.client import ClientSession
 from mta.smtp.client_events import ClientEvent, Ended, SendContent, TransactionDone
@@ -31,9 +32,14 @@ class Dialogue:
     """
 
     def __init__(
-        self, hold_content: bool = False, hold_end: bool = False, wish: TlsWish = NO_WISH, **options: bool
+        self,
+        hold_content: bool = False,
+        hold_end: bool = False,
+        wish: TlsWish = NO_WISH,
+        login: Login | None = None,
+        **options: bool,
     ) -> None:
-        self.session = ClientSession("client.test", HOST, wish=wish, **options)
+        self.session = ClientSession("client.test", HOST, wish=wish, login=login, **options)
         self.events: list[ClientEvent] = []
         self.sent = b""
         self.turn = b""  # what was sent since `hear` was called last
@@ -91,7 +97,7 @@ class Dialogue:
 
 def greeted(hello: bytes = PIPELINES, hold_content: bool = False, hold_end: bool = False, **options: bool) -> Dialogue:
     """A dialogue whose session is ready; `options` are `lmtp` and `bdat`."""
-    return Dialogue(hold_content, hold_end, NO_WISH, **options).hear(GREETING).hear(hello)
+    return Dialogue(hold_content, hold_end, NO_WISH, None, **options).hear(GREETING).hear(hello)
 
 
 def brief(outcome: Outcome) -> str:
