@@ -37,7 +37,9 @@ class Answer:
     The answer to one question.
 
     `records` are `MX` values for MX, text for A, AAAA, PTR and CNAME (addresses and names), bytes for TXT and TLSA.
-    `ttl` in seconds; `secure` is the AD bit; `reason` says in words why there are no records.
+    `ttl` in seconds; `reason` says in words why there are no records. `secure`: a resolver that we trust has validated
+    all of it by DNSSEC, the aliases and what does not exist included. `canonical` is the name at which the aliases
+    ended, "" where there were none.
     """
 
     status: Status
@@ -45,3 +47,4 @@ class Answer:
     ttl: int = 0
     secure: bool = False
     reason: str = ""
+    canonical: str = ""

@@ -20,8 +20,12 @@ from mta.config.schema import Config
 
 @click.command()
 @config_option
-def check(config: str | None) -> None:
-    """Check the configuration; every problem is a line, and the exit code is 78 (EX_CONFIG) then."""
+@click.option("--dns", is_flag=True, help="Ask the resolvers, too: whether they answer, and validate (for DANE).")
+def check(config: str | None, dns: bool) -> None:
+    """Check the configuration; every problem is a line, and the exit code is 78 (EX_CONFIG) then.
+
+    With --dns it is 69 (EX_UNAVAILABLE) where a resolver does not answer, or does not validate.
+    """
     checked = loaded(config)
     trouble, certificates = _certificates(checked)
     if found := problems(checked) + trouble:
@@ -34,6 +38,15 @@ def check(config: str | None) -> None:
     click.echo(f"  {domains}, {people}, {len(checked.routes)} routes; state in {checked.state_dir}")
     for line in certificates:
         click.echo(f"  {line}")
+    if dns:
+        # Only now: it brings Twisted's codec along, which all other commands do without.
+        from mta.cli.resolvers import findings
+
+        good, bad = findings(checked.dns)
+        for line in good:
+            click.echo(f"  {line}")
+        if bad:
+            raise CommandError("\n".join(bad), os.EX_UNAVAILABLE)
 
 
 def _certificates(config: Config) -> tuple[list[str], list[str]]:

@@ -17,6 +17,7 @@ from mta.config.fields import (
     Duration,
     Durations,
     Hop,
+    HostName,
     Languages,
     OptionalCount,
     OptionalHostName,
@@ -93,6 +94,21 @@ class Dns(Table):
         "The longest that a missing name or record is remembered.",
         unit="duration",
         source="RFC 2308 5: 1 to 3 hours work well",
+    )
+    trust_ad: Literal["local", "all", "none"] = option(
+        "local",
+        "Which resolvers are believed that they have validated an answer by DNSSEC (AD), on which DANE rests:"
+        ' "local" if all are on this machine\'s loopback, "all" if you vouch for the network in between, "none" for no'
+        " DANE.",
+        unit='"local", "all", "none"',
+        source="RFC 4035 4.9.3: a trusted server over a secure path",
+    )
+    validated_name: HostName = option(
+        "org",
+        "A name in a signed zone, asked for at the start and every hour: where a resolver does not call the answer"
+        " validated, DANE is off, and the log says so.",
+        unit="domain",
+        source="signed since 2009",
     )
 
 

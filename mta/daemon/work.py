@@ -9,7 +9,6 @@ Fails: with `StartError` before the first connection.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +20,9 @@ from zope.interface import implementer
 from mta.assembly import Assembly, Surroundings, assemble
 from mta.config.schema import Config
 from mta.daemon.listening import Front
+from mta.daemon.names import Names
 from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
-from mta.dns.cache import Cache
-from mta.dns.resolver import Resolver
-from mta.dns.servers import system_servers
 from mta.entry import Entry
 from mta.interfaces import IQueue
 from mta.message.templates import TemplateError
@@ -39,7 +36,7 @@ class _Shift:
     """What one configuration made, until the last of it has ended."""
 
     assembly: Assembly
-    resolver: Resolver
+    names: Names
     tls: ServerTls | None
 
 
@@ -85,6 +82,7 @@ class Work:
 
     def start(self) -> None:
         """Begin with what is queued."""
+        self._shift.names.start()
         self._shift.assembly.queue.start()
 
     def _made(self, config: Config, tls_before: ServerTls | None) -> _Shift:
@@ -93,19 +91,11 @@ class Work:
             tls = server_tls(config, reactor.seconds, tls_before)
         except PairError as error:
             raise StartError(str(error), os.EX_CONFIG) from error
-        resolver = Resolver(
-            reactor=reactor,
-            servers=config.dns.servers or system_servers(),
-            timeout=config.dns.timeout,
-            attempts=config.dns.attempts,
-            rng=random.SystemRandom(),  # query ids must not be guessed (RFC 5452 9.2)
-            cache=Cache(reactor, config.dns.cache_size),
-            negative_ttl=config.dns.negative_ttl,
-        )
+        names = Names(config.dns, reactor)
         around = Surroundings(
             reactor=reactor,
             spool=storage.spool,
-            resolver=resolver,
+            resolver=names.resolver,
             rng=storage.rng,
             ids=storage.ids,
             run_in_thread=storage.run_in_thread,
@@ -117,7 +107,7 @@ class Work:
             tls=tls,
         )
         try:
-            return _Shift(assemble(config, around), resolver, tls)
+            return _Shift(assemble(config, around), names, tls)
         except TemplateError as error:
             raise StartError(f"bounce.templates: {error}", os.EX_CONFIG) from error
 
@@ -138,6 +128,7 @@ class Work:
         self._retiring.append(old)
         servers = [factory.stop() for _listener, factory in old.assembly.servers]
         retired = DeferredList([*servers, old.assembly.queue.hand_over(new.assembly.queue)], consumeErrors=True)
+        new.names.start()
         new.assembly.queue.start()
         retired.addCallback(lambda _ended: old.assembly.agent.stop())
         retired.addCallback(lambda _stopped: self._retired(old))
@@ -145,7 +136,7 @@ class Work:
     def _retired(self, shift: _Shift) -> None:
         if shift in self._retiring:
             self._retiring.remove(shift)
-            maybeDeferred(shift.resolver.stop)
+            maybeDeferred(shift.names.stop)
 
     # The queue of today: IQueue
 
@@ -184,7 +175,7 @@ class Work:
         for server in servers:
             server.abort()
         await _until(self._reactor, end, [shift.assembly.agent.stop() for shift in shifts])
-        await DeferredList([maybeDeferred(shift.resolver.stop) for shift in shifts], consumeErrors=True)
+        await DeferredList([maybeDeferred(shift.names.stop) for shift in shifts], consumeErrors=True)
 
     @property
     def _shifts(self) -> list[_Shift]:

@@ -30,11 +30,13 @@ class FakeResolver:
     Answers from `zones`: (name, kind) -> an `Answer`, or its records.
 
     A name that stands there with another kind has NODATA, any other is NXDOMAIN. A CNAME, with its target as the only
-    record, is followed. `asked` lists every question, in order, as it was asked.
+    record, is followed. `asked` lists every question, in order, as it was asked. What is said of names in the `signed`
+    zones is secure, that there is no such record or name included; an `Answer` in the table says so for itself.
     """
 
-    def __init__(self, zones: Zones | None = None, *, ttl: int = 300) -> None:
+    def __init__(self, zones: Zones | None = None, *, ttl: int = 300, signed: Iterable[str] = ()) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.signed = frozenset(signed)
         self._ttl = ttl
         self._answers: dict[Question, Answer] = {}
         self._existing: set[str] | None = None  # names, found out when one of them is asked for
@@ -44,8 +46,11 @@ class FakeResolver:
 
     def set(self, name: str, kind: str, given: Answer | Iterable[Record]) -> None:
         """Answer this question so from now on."""
-        answer = given if isinstance(given, Answer) else Answer(Status.ANSWER, tuple(given), self._ttl)
         question = self._key(name, kind)
+        if isinstance(given, Answer):
+            answer = given
+        else:
+            answer = Answer(Status.ANSWER, tuple(given), self._ttl, self._is_signed(question.name))
         self._answers[question] = answer
         if self._existing is not None:
             self._existing.update(_with_those_above(question.name))
@@ -103,17 +108,20 @@ class FakeResolver:
         found = found or alias or self._missing(seen[-1])
         if len(seen) == 1:
             return replace(found, records=found.records[:MAX_RECORDS])
-        return replace(
-            found, records=found.records[:MAX_RECORDS], ttl=min(ttl, found.ttl), secure=secure and found.secure
-        )
+        records, ttl = found.records[:MAX_RECORDS], min(ttl, found.ttl)
+        return replace(found, records=records, ttl=ttl, secure=secure and found.secure, canonical=seen[-1])
+
+    def _is_signed(self, name: str) -> bool:
+        return not self.signed.isdisjoint(_with_those_above(name))
 
     def _missing(self, name: str) -> Answer:
         """What a server says of a question without records."""
         if self._existing is None:
             self._existing = {each for known in self._answers for each in _with_those_above(known.name)}
+        secure = self._is_signed(name)
         if name in self._existing:
-            return Answer(Status.NODATA, ttl=_NEGATIVE_TTL, reason=f"{name} has no such record")
-        return Answer(Status.NXDOMAIN, ttl=_NEGATIVE_TTL, reason=f"{name} does not exist")
+            return Answer(Status.NODATA, (), _NEGATIVE_TTL, secure, f"{name} has no such record")
+        return Answer(Status.NXDOMAIN, (), _NEGATIVE_TTL, secure, f"{name} does not exist")
 
 
 def _with_those_above(name: str) -> Iterable[str]:

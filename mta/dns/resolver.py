@@ -38,8 +38,10 @@ class Resolver:
 
     `servers` are (IP address, port), asked in turn with `timeout` seconds for each, `attempts` rounds. A question takes
     no longer than all of these together and one more, whatever happens. `rng` draws the query ids: give a
-    `random.SystemRandom` where the network is real. `Answer.secure` is the server's word (AD), to be trusted as far as
-    the path to it.
+    `random.SystemRandom` where the network is real.
+
+    `trusts_ad`: whether the servers' word that an answer is validated (AD) counts. RFC 4035 4.9.3 allows it where both
+    they and the path to them are trusted; else no answer is secure. It may change (`mta/dns/validation.py`).
     """
 
     _log = Logger()
@@ -54,7 +56,9 @@ class Resolver:
         rng: random.Random,
         cache: Cache[Question, Answer],
         negative_ttl: float = 3600.0,
+        trusts_ad: bool = False,
     ) -> None:
+        self.trusts_ad = trusts_ad
         if not servers:
             raise ValueError("a resolver needs at least one server")
         self._reactor = reactor
@@ -78,7 +82,7 @@ class Resolver:
         remembered = self._cache.with_life(question)
         if remembered is not None:
             answer, left = remembered
-            return succeed(replace(answer, ttl=int(left)))
+            return succeed(self._trusted(replace(answer, ttl=int(left))))
         if self._stopped:
             return succeed(could_not_ask("the resolver was stopped"))
         return self._join(question)
@@ -124,7 +128,11 @@ class Resolver:
         self._cache.put(question, answer, answer.ttl)
         self._searches.pop(question, None)
         for waiting in self._waiting.pop(question, []):
-            waiting.callback(answer)
+            waiting.callback(self._trusted(answer))
+
+    def _trusted(self, answer: Answer) -> Answer:
+        """The answer without what we must not believe. The cache keeps the server's word, whose worth may change."""
+        return answer if self.trusts_ad or not answer.secure else replace(answer, secure=False)
 
     async def _search(self, question: Question) -> Answer:
         """The answer to a question, over all the aliases that lead to it."""
@@ -134,7 +142,9 @@ class Resolver:
             while True:
                 found = await self._ask(Question(name, question.kind))
                 if not isinstance(found, Alias):
-                    return replace(found, ttl=min(found.ttl, ttl), secure=found.secure and secure)
+                    # RFC 7672 2.1.3: one insecure alias makes all that it leads to insecure.
+                    canonical = found.canonical or ("" if name == question.name else name)
+                    return replace(found, ttl=min(found.ttl, ttl), secure=found.secure and secure, canonical=canonical)
                 # RFC 1034 5.2.2: the answer ended with an alias, and the rest has to be asked for.
                 name, ttl, secure = found.target, min(found.ttl, ttl), found.secure and secure
                 if name in seen or len(seen) > MAX_ALIASES:

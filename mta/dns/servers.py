@@ -1,7 +1,7 @@
 """
 Find the DNS servers of the system.
 
-Owns: the reading of resolv.conf(5), as far as it names servers.
+Owns: the reading of resolv.conf(5), as far as it names servers; which servers are trusted to have validated.
 Never: follows its search list or options: we ask for absolute names only, and our time-outs have keys of their own.
 Fails: OSError where the file exists but can't be read.
 """
@@ -9,7 +9,9 @@ Fails: OSError where the file exists but can't be read.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 SYSTEM_FILE = Path("/etc/resolv.conf")
 PORT = 53
@@ -17,6 +19,8 @@ PORT = 53
 MAX_SERVERS = 3
 # resolv.conf(5): without a nameserver line, or without the file, the server is on the local machine.
 LOCAL = ("127.0.0.1", PORT)
+
+Trust = Literal["local", "all", "none"]
 
 
 def servers_in(text: str) -> list[tuple[str, int]]:
@@ -36,6 +40,17 @@ def system_servers(path: Path = SYSTEM_FILE) -> list[tuple[str, int]]:
     except FileNotFoundError:
         return [LOCAL]
     return servers_in(text)
+
+
+def are_trusted(servers: Iterable[tuple[str, int]], trust: Trust) -> bool:
+    """
+    Whether the AD flag of these servers is to be believed, as the key dns.trust_ad says.
+
+    All of them or none: whoever can silence one on the network chooses which one answers.
+    """
+    if trust == "local":
+        return all(ipaddress.ip_address(host).is_loopback for host, _ in servers)
+    return trust == "all"
 
 
 def _is_address(text: str) -> bool:

@@ -249,8 +249,13 @@ def judge(response: Response, question: Question) -> Answer | Alias | Refusal:
     records = response.records.get(name)
     if records:
         ttl = min(ttl, *(record_ttl for _, record_ttl in records))
-        return Answer(Status.ANSWER, tuple(record for record, _ in records), ttl, response.secure)
+        found = tuple(record for record, _ in records)
+        return Answer(Status.ANSWER, found, ttl, response.secure, canonical=_canonical(question, name))
     return _negative(response, question, name, ttl)
+
+
+def _canonical(question: Question, name: str) -> str:
+    return "" if name == question.name else name
 
 
 def _negative(response: Response, question: Question, name: str, ttl: int) -> Answer | Alias | Refusal:
@@ -258,10 +263,12 @@ def _negative(response: Response, question: Question, name: str, ttl: int) -> An
     # RFC 2308 5: without an SOA record, nothing says how long it holds, and it should not be remembered.
     ttl_left = min(ttl, response.negative_ttl or 0)
     if response.rcode == dns.ENAME:  # RFC 6604 3: it speaks of the end of the chain
-        return Answer(Status.NXDOMAIN, (), ttl_left, response.secure, f"{name} does not exist")
+        reason = f"{name} does not exist"
+        return Answer(Status.NXDOMAIN, (), ttl_left, response.secure, reason, _canonical(question, name))
     if response.negative_ttl is None:
         if name != question.name:
             return Alias(name, ttl, response.secure)
         if response.is_referral:  # RFC 2308 2.2: a referral is no answer, and our servers must give one
             return Refusal("the server does not answer but refers to others (lame)")
-    return Answer(Status.NODATA, (), ttl_left, response.secure, f"{name} has no {question.kind} record")
+    reason = f"{name} has no {question.kind} record"
+    return Answer(Status.NODATA, (), ttl_left, response.secure, reason, _canonical(question, name))

@@ -33,7 +33,15 @@ DEFAULTS = {
         "moved": {},
         "moved_reply": "251",
     },
-    "dns": {"servers": (), "timeout": 5.0, "attempts": 2, "cache_size": 10_000, "negative_ttl": 3600.0},
+    "dns": {
+        "servers": (),
+        "timeout": 5.0,
+        "attempts": 2,
+        "cache_size": 10_000,
+        "negative_ttl": 3600.0,
+        "trust_ad": "local",
+        "validated_name": "org",
+    },
     "queue": {
         "retry": (300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0),
         "jitter": 0.1,

@@ -87,6 +87,18 @@ class ResolverContract(Base):
             self.assertEqual((answer.status, set(answer.records)), (status, records), (name, kind))
             self.assertEqual(answer.reason == "", status is Status.ANSWER, answer)
 
+    async def test_canonical_name(self) -> None:
+        """An answer says where its aliases ended (RFC 7672 2.2.2 needs that), whether there are records or not."""
+        for name, kind, canonical in (
+            ("example.test", "MX", ""),
+            ("alias.test", "MX", "example.test"),
+            ("alias.test", "AAAA", "example.test"),
+            ("alias.test", "CNAME", ""),
+            ("nowhere.test", "A", ""),
+            ("dangling.test", "A", "nowhere.test"),
+        ):
+            self.assertEqual((await self.ask(name, kind)).canonical, canonical, (name, kind))
+
     async def test_large_answers(self) -> None:
         """An answer is cut at 100 records, whatever the zone holds."""
         answer = await self.ask("many.test", "A")

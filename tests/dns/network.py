@@ -180,6 +180,7 @@ class Desk:
         asking: list[Server] | None = None,
         cache_size: int = 100,
         negative_ttl: float = 3600.0,
+        trusts_ad: bool = True,
     ) -> None:
         self.network, reactor = memory_network(servers)
         self.resolver = Resolver(
@@ -190,6 +191,7 @@ class Desk:
             rng=random.Random(7),
             cache=Cache[Question, Answer](self.network, cache_size),
             negative_ttl=negative_ttl,
+            trusts_ad=trusts_ad,
         )
 
     def ask(self, name: str, kind: str) -> Answer:

@@ -53,6 +53,30 @@ class FakeResolverTests(SynchronousTestCase):
         resolver.release()
         self.assertEqual(self.successResultOf(waiting).records, ("192.0.2.1",))
 
+    def test_signed_zones(self) -> None:
+        """What is said of a signed zone is secure; one insecure alias on the way undoes that (RFC 7672 2.1.3)."""
+        zones = {
+            ("mx.signed.test", "A"): ["192.0.2.1"],
+            ("in.signed.test", "CNAME"): ["mx.signed.test"],
+            ("out.signed.test", "CNAME"): ["mx.open.test"],
+            ("mx.open.test", "A"): ["192.0.2.2"],
+            ("back.open.test", "CNAME"): ["mx.signed.test"],
+        }
+        resolver = FakeResolver(zones, signed=["signed.test"])
+        for name, kind, secure, canonical in (
+            ("mx.signed.test", "A", True, ""),
+            ("mx.signed.test", "AAAA", True, ""),
+            ("none.signed.test", "A", True, ""),
+            ("in.signed.test", "A", True, "mx.signed.test"),
+            ("out.signed.test", "CNAME", True, ""),
+            ("out.signed.test", "A", False, "mx.open.test"),
+            ("mx.open.test", "A", False, ""),
+            ("none.open.test", "A", False, ""),
+            ("back.open.test", "A", False, "mx.signed.test"),
+        ):
+            answer = self.successResultOf(resolver.lookup(name, kind))
+            self.assertEqual((answer.secure, answer.canonical), (secure, canonical), (name, kind))
+
     def test_impossible_names(self) -> None:
         """A table with a name that nobody can ask for is an error of the test."""
         self.assertRaises(ValueError, FakeResolver, {("a..b", "A"): ["192.0.2.1"]})

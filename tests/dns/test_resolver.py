@@ -248,6 +248,7 @@ class AliasTests(SynchronousTestCase):
         desk = Desk({FIRST: zones})
         answer = desk.ask("a.test", "MX")
         self.assertEqual((answer.records, answer.ttl, answer.secure), ((MX(10, "mx.x.test"),), 40, False))
+        self.assertEqual(answer.canonical, "b.test")
         self.assertEqual([name for name, _, _ in desk.asked], ["a.test", "b.test"])
 
     def test_loop(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.dns.servers import servers_in, system_servers
+from mta.dns.servers import Trust, are_trusted, servers_in, system_servers
 
 
 class ServersTests(SynchronousTestCase):
@@ -25,6 +25,19 @@ class ServersTests(SynchronousTestCase):
         }
         for text, servers in table.items():
             self.assertEqual(servers_in(text), servers, text)
+
+    def test_trust(self) -> None:
+        """RFC 4035 4.9.3: loopback is a secure path; one server elsewhere spoils it; the operator may vouch for any."""
+        local, far = [("127.0.0.1", 53), ("::1", 5353)], [("127.0.0.53", 53), ("192.0.2.1", 53)]
+        table: list[tuple[list[tuple[str, int]], Trust, bool]] = [
+            (local, "local", True),
+            (local, "none", False),
+            (far, "local", False),
+            (far, "all", True),
+            (far, "none", False),
+        ]
+        for servers, trust, trusted in table:
+            self.assertIs(are_trusted(servers, trust), trusted, (servers, trust))
 
     def test_file(self) -> None:
         """A missing file means the local machine; one that can't be read is an error."""

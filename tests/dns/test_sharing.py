@@ -65,6 +65,16 @@ class CacheTests(SynchronousTestCase):
         desk = Desk({FIRST: bad(Fault.SECURE)})
         self.assertEqual([desk.ask("x.test", "MX").secure for _ in range(2)], [True, True])
 
+    def test_trust(self) -> None:
+        """RFC 4035 4.9.3: the AD flag of servers that are not trusted says nothing; for what is cached, too."""
+        desk = Desk({FIRST: bad(Fault.SECURE)}, trusts_ad=False)
+        self.assertEqual([desk.ask("x.test", "MX").secure for _ in range(2)], [False, False])
+        desk.resolver.trusts_ad = True
+        self.assertTrue(desk.ask("x.test", "MX").secure)
+        desk.resolver.trusts_ad = False
+        self.assertFalse(desk.ask("x.test", "MX").secure)
+        self.assertEqual(len(desk.asked), 1)
+
     def test_spelling(self) -> None:
         """A name is one name, in any case and with or without its last dot."""
         desk = Desk({FIRST: GOOD})

@@ -152,7 +152,7 @@ class JudgeTests(SynchronousTestCase):
     def test_aliases(self) -> None:
         """RFC 1034 3.6.2: aliases in the answer are followed, in any order, and the least TTL holds for all."""
         wire = response("b.test. 20 MX 10 mx.test.", "a.test. 10 CNAME b.test.", "example.test. 30 CNAME a.test.")
-        self.assertEqual(said(wire), Answer(Status.ANSWER, (MX(10, "mx.test"),), 10))
+        self.assertEqual(said(wire), Answer(Status.ANSWER, (MX(10, "mx.test"),), 10, canonical="b.test"))
 
     def test_alias_that_leaves(self) -> None:
         """An alias to a name that the answer does not speak of has to be asked for."""
