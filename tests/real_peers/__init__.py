@@ -8,6 +8,7 @@ Peers (Debian's packages; `.ci/packages.sh` installs them all so that none start
                          /usr/local/lib/exim4-daemon-light, with the libraries it needs and the user Debian-exim
     dovecot-lmtpd        Dovecot as LMTP server, over TCP and over a UNIX socket
     msmtp, swaks         clients; smtplib of Python is one more
+    unbound, nsd         a validating resolver, and a name server for zones that the tests sign; root is not needed
 
 Postfix, Exim and Dovecot start as root alone; elsewhere their tests are skipped, and say so.
 `python -m tests.real_peers` runs all of it and prints a table: peer, direction, extension, result.
