@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mta.lookup import Answer
     from mta.outcome import Deferral, Failure, Outcome
     from mta.selection import Selection
+    from mta.sts_policy import StsPolicy
     from mta.tls_policy import TlsPolicy
 
     Changed = list[tuple[int, str]]
@@ -223,6 +224,17 @@ class IClientTls(Interface):
 
     def handshake(policy: TlsPolicy, host: str) -> IHandshake:
         """The handshake with `host`, a name or an IP address, as `policy` wants it."""
+
+
+class IStsPolicies(Interface):
+    """Knows the MTA-STS policies of other domains (RFC 8461)."""
+
+    def policy(domain: str) -> Deferred[StsPolicy | None]:
+        """The policy that holds for mail to `domain` now, or None. It never fails.
+
+        It fires at once where a policy is known; else it takes as long as a fetch, about a minute at most. What does
+        not satisfy a policy in mode "testing" is only reported; mode "none" is as no policy.
+        """
 
 
 class IQueue(Interface):
