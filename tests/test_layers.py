@@ -34,6 +34,7 @@ LAYERS = {
     "mta.dns": 3,
     "mta.tls": 3,
     "mta.admin": 3,
+    "mta.asking": 4,
     "mta.assembly": 4,
     "mta.reactor": 4,
     "mta.service": 4,
@@ -64,8 +65,8 @@ NEVER_TWISTED = (
 # The simulator is the whole MTA, Twisted and all. One command runs it, and imports it when it runs: only in functions.
 SIMULATOR = "mta.sim"
 RUNS_SIMULATOR = "mta.cli.simulate"
-# twistd enters here, and a worker process.
-ENTRY_POINTS = ("mta.tap", "mta.daemon.worker")
+# twistd enters here, a worker process, and a command that asks the network.
+ENTRY_POINTS = ("mta.tap", "mta.daemon.worker", "mta.asking")
 
 
 def imported(source: str) -> Iterator[str]:

@@ -32,9 +32,11 @@ class Lazy(NamedTuple):
 
 COMMANDS = {
     "check": Lazy("mta.cli.check", "check", "Check the configuration and what it points to."),
+    "dns": Lazy("mta.cli.dns", "dns", "Print the DNS records and the MTA-STS policy to publish for a domain."),
     "queue": Lazy("mta.cli.queue", "queue", "List and change the queue."),
     "send": Lazy("mta.cli.send", "send", "Send a message from standard input, as sendmail does."),
     "simulate": Lazy("mta.cli.simulate", "simulate", "Tell what would become of the mail, in a world of your making."),
+    "sts": Lazy("mta.cli.sts", "sts", "Look at the MTA-STS policies of other domains."),
     "tls": Lazy("mta.cli.tls", "tls", "Make a first certificate."),
     "trace": Lazy("mta.cli.trace", "trace", "Print every event of a message."),
 }

@@ -2,7 +2,7 @@
 Check what the configuration needs of the machine, for `mta check` and before a start.
 
 Owns: what can be told by looking: directories, the system's resolvers, the length of a socket's path, the operator's
-texts for reports.
+texts for reports, the file of authorities.
 Never: creates, binds or connects anything; asks the DNS.
 """
 
@@ -81,17 +81,20 @@ def _templates(config: Config) -> Iterator[str]:
 
 
 def _authorities(config: Config) -> Iterator[str]:
-    path = config.client.tls.ca_file
-    if not path:
-        return
+    for key, path in (("client.tls.ca_file", config.client.tls.ca_file), ("sts.ca_file", config.sts.ca_file)):
+        if path:
+            yield from _unreadable_authorities(key, path)
+
+
+def _unreadable_authorities(key: str, path: str) -> Iterator[str]:
     import ssl
 
     try:
-        ssl.create_default_context(cafile=path)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:
-        yield f"client.tls.ca_file: {path} has no certificates in PEM form"
+        yield f"{key}: {path} has no certificates in PEM form"
     except OSError as error:
-        yield f"client.tls.ca_file: cannot read {path}: {error.strerror}"
+        yield f"{key}: cannot read {path}: {error.strerror}"
 
 
 def _resolvers(config: Config, path: Path) -> Iterator[str]:

@@ -21,7 +21,7 @@ Conflict = tuple[Location, str]
 
 # What `mta/spool/` keeps in state_dir, below our layer; SQLite adds endings of its own to the first.
 SPOOL_FILE = "spool.sqlite"
-OTHER_FILES = ("lock", "turn", "ballast")
+OTHER_FILES = ("lock", "turn", "ballast", "sts")
 # The languages of mta/message/notices/.
 SHIPPED_LANGUAGES = ("en", "de")
 

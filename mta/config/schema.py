@@ -24,11 +24,14 @@ from mta.config.fields import (
 from mta.config.option import REQUIRED, Table, option
 from mta.config.receiving import Content, Limits, Listener, Local, Relay
 from mta.config.sending import Bounce, Client, Dns, Queue, RouteTable
+from mta.config.sts import Sts
 from mta.config.tls import Tls
 from mta.destination import Route
 from mta.login import Login
 from mta.policy.directory import Directory
 from mta.routing.router import Rule
+from mta.sts_policy import Mode as StsMode
+from mta.sts_policy import StsPolicy, own_policy
 
 
 class Log(Table):
@@ -89,6 +92,7 @@ class Settings(Table):
     content: Content = option({})
     client: Client = option({})
     bounce: Bounce = option({})
+    sts: Sts = option({})
     log: Log = option({})
     control: Control = option({})
 
@@ -145,6 +149,12 @@ class Config(Settings):
     def templates(self) -> Path | None:
         """The directory with the operator's own texts for reports, if there is one."""
         return Path(self.bounce.templates) if self.bounce.templates else None
+
+    @property
+    def sts_policy(self) -> StsPolicy:
+        """The MTA-STS policy to publish for our own domains."""
+        own = self.sts.policy
+        return own_policy(StsMode(own.mode), own.mx or (self.hostname,), int(own.max_age))
 
     @property
     def control_path(self) -> Path:
