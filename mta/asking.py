@@ -56,4 +56,4 @@ def answer(config: Config, ask: Callable[[Any, Resolver], Coroutine[Deferred[Any
         raise KeyboardInterrupt
     if isinstance(got[0], Failure):
         got[0].raiseException()
-    return got[0]  # type: ignore[return-value]
+    return got[0]

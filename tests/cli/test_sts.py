@@ -94,7 +94,7 @@ class ShowTests(CommandCase):
         file.write_bytes(trustme.CA().cert_pem.bytes())
         self.assertEqual(os.EX_OK, self.mta("check").returncode)
         file.unlink()
-        self.assert_fails(os.EX_CONFIG, f"sts.ca_file: {file} cannot be read", self.mta("check"))
+        self.assert_fails(os.EX_CONFIG, f"sts.ca_file: cannot read {file}", self.mta("check"))
 
 
 class ConclusionTests(SynchronousTestCase):

@@ -15,6 +15,7 @@ from mta.config.consistency import OTHER_FILES, SHIPPED_LANGUAGES, SPOOL_FILE
 from mta.config.loading import parse
 from mta.config.schema import Config
 from mta.spool import ballast, place, schema, turn
+from mta.tls import sts_store
 from tests.config.test_loading import HEAD
 from tests.peers.certificates import made
 
@@ -76,7 +77,9 @@ class CheckingTests(SynchronousTestCase):
     def test_files_of_the_queue(self) -> None:
         """The names that no other file may have are those that the spool uses."""
         place.lock(self.root).close()
-        self.assertEqual({ballast.FILE_NAME, turn.FILE_NAME, *os.listdir(self.root)}, set(OTHER_FILES))
+        self.assertEqual(
+            {ballast.FILE_NAME, turn.FILE_NAME, sts_store.FOLDER, *os.listdir(self.root)}, set(OTHER_FILES)
+        )
         self.assertEqual(SPOOL_FILE, schema.FILE_NAME)
 
     def test_a_long_socket_path(self) -> None:

@@ -118,6 +118,11 @@ DEFAULTS = {
         "double_bounce": "",
         "rate_per_sender": 100,
     },
+    "sts": {
+        "follow": True,
+        "ca_file": "",
+        "policy": {"mode": "testing", "mx": (), "max_age": 604_800.0},
+    },
     "log": {"format": "text", "file": "-"},
     "control": {"socket": "control", "mode": 0o600},
 }
