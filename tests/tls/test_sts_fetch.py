@@ -11,7 +11,9 @@ from twisted.internet import reactor, ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock, deferLater
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.client import ResponseDone
 
 from mta.dns.fake import FakeResolver
 from mta.sts_policy import Mode, StsPolicy
@@ -21,6 +23,7 @@ from mta.tls.sts_fetch import (
     MAX_ADDRESSES,
     MAX_RECEIVED,
     WEBPKI_INVALID,
+    BodyReader,
     FetchError,
     StsFetcher,
     trusted,
@@ -306,3 +309,28 @@ class TrustTests(SynchronousTestCase):
             path.unlink()
             self.assertRaises(OSError, trusted, str(path))
         self.assertIsNotNone(trusted(""))
+
+
+class BodyTests(SynchronousTestCase):
+    def read(self, pieces: list[bytes], limit: int) -> tuple[bytes | None, int]:
+        """The body, or None where it is too large; and how often the connection was ended."""
+        ended: list[None] = []
+        reader = BodyReader(limit, lambda: ended.append(None))
+        for piece in pieces:
+            reader.dataReceived(piece)
+        reader.connectionLost(Failure(ResponseDone()))
+        return self.successResultOf(reader.body), len(ended)
+
+    def test_every_split(self) -> None:
+        """However the network cuts a body, the same comes out, and the limit is the same octet."""
+        for cut in range(len(POLICY) + 1):
+            pieces = [POLICY[:cut], POLICY[cut:]]
+            self.assertEqual((POLICY, 0), self.read(pieces, len(POLICY)))
+            self.assertEqual((None, 1), self.read([*pieces, b""], len(POLICY) - 1))
+        self.assertEqual((POLICY, 0), self.read([bytes([octet]) for octet in POLICY], len(POLICY)))
+
+    def test_nothing_is_kept_beyond_the_limit(self) -> None:
+        """What comes behind the limit ends the connection once, and is dropped."""
+        found, ended = self.read([b"a" * 10] * 1000, 25)
+        self.assertIsNone(found)
+        self.assertGreaterEqual(ended, 1)
