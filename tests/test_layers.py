@@ -30,7 +30,6 @@ LAYERS = {
     "mta.delivery": 3,
     "mta.queue": 3,
     "mta.spool": 3,
-    "mta.tls": 3,
     "mta.dns": 3,
     "mta.tls": 3,
     "mta.admin": 3,

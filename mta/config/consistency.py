@@ -21,7 +21,7 @@ Conflict = tuple[Location, str]
 
 # What `mta/spool/` keeps in state_dir, below our layer; SQLite adds endings of its own to the first.
 SPOOL_FILE = "spool.sqlite"
-OTHER_FILES = ("lock", "turn", "ballast", "sts")
+OTHER_FILES = ("lock", "turn", "ballast", "content", "sts")
 # The languages of mta/message/notices/.
 SHIPPED_LANGUAGES = ("en", "de")
 
@@ -50,7 +50,7 @@ def _listeners(settings: Settings) -> Iterator[Conflict]:
                 yield ("listener", number, key), f'"{value}" is that of listener {first + 1} already'
 
 
-def _tls(settings: Settings) -> Iterator[Conflict]:
+def _listener_tls(settings: Settings) -> Iterator[Conflict]:
     for number, listener in enumerate(settings.listeners):
         if listener.tls == "implicit" and not settings.tls.certificates:
             yield ("listener", number, "tls"), '"implicit" needs a certificate; there are no tls.certificates'
@@ -170,7 +170,7 @@ def _files(settings: Settings) -> Iterator[Conflict]:
 # Each comparison with the keys that it reads.
 _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflict]]], ...] = (
     (("listener",), _listeners),
-    (("listener", "tls", "relay.client_certificates", "relay.client_authorities"), _tls),
+    (("listener", "tls", "relay.client_certificates", "relay.client_authorities"), _listener_tls),
     (("local.domains", "relay.domains"), _domains),
     (
         ("hostname", "local.domains", "local.users", "local.aliases", "local.moved", "local.moved_reply"),
