@@ -290,6 +290,18 @@ class ReloadTests(EndToEndCase):
             lambda: daemon.output.read_text().count("was read again") > said, "the word of the new configuration"
         )
 
+    def submit_anew(self, daemon: Daemon) -> None:
+        """A message to eve; workers read the configuration after the word of it, and end idle sessions with 421."""
+
+        def taken() -> bool:
+            try:
+                daemon.submit("carol@example.org", "eve@local.test")
+            except (smtplib.SMTPException, AssertionError):
+                return False
+            return True
+
+        eventually(taken, "that eve's mail is taken")
+
     def check_reload(self, workers: int) -> None:
         port = free_port()
         daemon = self.daemon(route("*@sink.test", free_port()), workers)
@@ -306,7 +318,7 @@ class ReloadTests(EndToEndCase):
             re.sub(r"smtp://127.0.0.1:\d+", f"smtp://127.0.0.1:{port}", text).replace('"bob"', '"bob", "eve"')
         )
         self.reload(daemon)
-        daemon.submit("carol@example.org", "eve@local.test")
+        self.submit_anew(daemon)
         eventually(lambda: len(sink.messages()) == 1 and not daemon.queued(), "what waited, by the new route")
         self.assertIn("delivered", daemon.kinds(waiting))
         # The transaction that was under way ends in peace, and then its connection.
@@ -319,13 +331,13 @@ class ReloadTests(EndToEndCase):
         assert daemon.process is not None
         daemon.process.send_signal(signal.SIGHUP)
         eventually(lambda: "local.users" in daemon.output.read_text(), "the errors of the configuration")
-        daemon.submit("carol@example.org", "eve@local.test")
+        self.submit_anew(daemon)
         daemon.config.write_text(
             daemon.config.read_text().replace(", 7", "").replace(str(daemon.port), str(free_port()))
         )
         self.reload(daemon)
         self.assertIn("endpoints of the listeners have changed: that takes a restart", daemon.output.read_text())
-        daemon.submit("carol@example.org", "eve@local.test")
+        self.submit_anew(daemon)
         self.assertIn(daemon.stop(), (0, -signal.SIGTERM))
         self.assertNotIn("Traceback", daemon.output.read_text())
 
