@@ -39,6 +39,7 @@ from mta.smtp.client import ClientSession
 from mta.smtp.dots import DotDecoder, DotEncoder
 from mta.spool import chunks, storing
 from mta.spool.content import StoredContent
+from mta.spool.fresh import FreshContent
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 from mta.spool.spool import Spool
 
@@ -143,7 +144,7 @@ def dots_held_by_the_decoder_are_lost() -> Patch:
 
 @mutant
 def missing_chunks_are_not_missed() -> Patch:
-    """A message is committed though the disk was full for a part of it."""
+    """A message is committed though the disk was full for a part of it, and no memory makes up for that."""
 
     def adopt(database: SpoolConnection, message: int, number: int, rest: bytes) -> None:
         database.execute("DELETE FROM staged WHERE message = ?", (message,))
@@ -153,7 +154,14 @@ def missing_chunks_are_not_missed() -> Patch:
     def ignore(self: Any, _fault: Any) -> None:
         self._chunk_stored(None)
 
-    return patch.object(chunks, "adopt_chunks", adopt), patch("mta.spool.content.Receiving._chunk_failed", ignore)
+    def keep_nothing(_self: Any, _message: int, _number: int, _data: bytes) -> None:
+        pass
+
+    return (
+        patch.object(chunks, "adopt_chunks", adopt),
+        patch("mta.spool.content.Receiving._chunk_failed", ignore),
+        patch.object(FreshContent, "keep", keep_nothing),
+    )
 
 
 # -- Sending it
