@@ -17,6 +17,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from mta.address import Address
+from mta.auth.backends import logins
 from mta.config.receiving import Listener
 from mta.config.schema import Config
 from mta.delivery.discard import DiscardAgent
@@ -36,6 +37,7 @@ from mta.policy.directory import Directory, Unknown
 from mta.policy.kept_places import KeptPlaces
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.relay import RelayPolicy
+from mta.policy.submitters import SubmitterLimits, Submitters
 from mta.queue.bounces import Bouncer
 from mta.queue.manager import QueueLimits, QueueManager
 from mta.queue.report_rate import ReportRate
@@ -226,6 +228,12 @@ def _servers(
         refused=config.relay.refused,
     )
     normalize_networks = Networks(config.content.normalize_networks)
+    authentication = logins(config, around.reactor, around.run_in_thread)
+    submitters = Submitters(
+        SubmitterLimits(**{name: getattr(config.auth, name) for name in SubmitterLimits.__slots__}),
+        frozenset(config.local.domains),
+        around.counts,
+    )
     return [
         (
             listener,
@@ -249,6 +257,10 @@ def _servers(
                 tls=around.tls if listener.tls != "none" else None,
                 implicit_tls=listener.tls == "implicit" and around.tls is not None,
                 handshake_timeout=config.tls.handshake_timeout,
+                authentication=authentication if listener.auth or listener.role == "submission" else None,
+                auth_in_clear=listener.auth_without_tls,
+                submitters=submitters,
+                hide_submitter=config.auth.hide_submitter,
             ),
         )
         for listener in config.listeners

@@ -82,7 +82,8 @@ class Origin:
     Where a message came from, for the event log.
 
     `client` is the peer's IP address or the local user; `protocol` a "with" keyword of RFC 5321 4.4 (SMTP, ESMTP) or
-    "local" or "bounce"; `listener` the name from the configuration.
+    "local" or "bounce"; `listener` the name from the configuration. `details` may tell the `user` who
+    has authenticated.
     """
 
     client: str

@@ -48,6 +48,7 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
                 "tls",
                 "cipher",
                 "certificate",
+                "user",
                 "sender",
                 "size",
                 "recipients",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mta.encryption import Encryption
     from mta.entry import Delivery, Entry, Report
     from mta.envelope import Envelope, Origin
+    from mta.identity import Step
     from mta.lookup import Answer
     from mta.outcome import Deferral, Failure, Outcome
     from mta.selection import Selection
@@ -254,3 +255,25 @@ class IQueue(Interface):
 
     def due_changed() -> None:
         """Something in the spool is due earlier than thought: look again."""
+
+
+class IConversation(Interface):
+    """One exchange of AUTH, from the command to its end."""
+
+    def start() -> Deferred[Step]:
+        """The first challenge, for a client that sent no initial response."""
+
+    def respond(data: bytes) -> Deferred[Step]:
+        """What follows from the client's response. It does not fail."""
+
+
+class IAuthentication(Interface):
+    """Knows who may log in, and how."""
+
+    mechanisms: tuple[str, ...] = Attribute("The names of the mechanisms (RFC 4422), best first.")
+
+    def begin(mechanism: str, client: str, binding: bytes | None) -> IConversation:
+        """Begin an exchange with one of `mechanisms`.
+
+        `client` is its IP address, `binding` the channel binding of its TLS connection, if there is one.
+        """

@@ -26,6 +26,7 @@ LAYERS = {
     "mta.policy": 2,
     "mta.queue.schedule": 2,
     "mta.queue.sites": 2,
+    "mta.auth": 3,
     "mta.server": 3,
     "mta.delivery": 3,
     "mta.queue": 3,
@@ -49,6 +50,8 @@ SHARED = ("mta.spool.errors", "mta.spool.SpoolError")
 WITHOUT_INPUT_AND_OUTPUT = ("socket", "selectors", "select", "asyncio", "threading", "subprocess", "time", "ssl")
 # Started for a person who waits, or used by what is.
 NEVER_TWISTED = (
+    "mta.auth.passwords",
+    "mta.auth.userfile",
     "mta.cli",
     "mta.spool.schema",
     "mta.spool.reading",

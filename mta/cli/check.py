@@ -9,13 +9,28 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import click
 
+from mta.auth import userfile
 from mta.cli.configuration import config_option, loaded, located
 from mta.cli.failure import CommandError
 from mta.config.checking import problems
 from mta.config.schema import Config
+
+
+def _logins(config: Config) -> list[str]:
+    """What would keep people from logging in."""
+    auth = config.auth
+    if auth.backend == "file":
+        try:
+            userfile.read(config.users_path)
+        except userfile.UserFileError as error:
+            return [f"{config.source}: auth.users: {error}"]
+    if auth.backend == "dovecot" and not Path(auth.dovecot).is_socket():
+        return [f"{config.source}: auth.dovecot: {auth.dovecot} is no socket"]
+    return []
 
 
 @click.command()
@@ -28,7 +43,7 @@ def check(config: str | None, dns: bool) -> None:
     """
     checked = loaded(config)
     trouble, certificates = _certificates(checked)
-    if found := problems(checked) + trouble:
+    if found := [*problems(checked), *trouble, *_logins(checked)]:
         raise CommandError("\n".join(found), os.EX_CONFIG)
     listeners = ", ".join(f"{listener.name} on {listener.endpoint}" for listener in checked.listeners)
     domains = f"{len(checked.local.domains)} local domains, {len(checked.relay.domains)} relay domains"

@@ -39,6 +39,7 @@ COMMANDS = {
     "sts": Lazy("mta.cli.sts", "sts", "Look at the MTA-STS policies of other domains."),
     "tls": Lazy("mta.cli.tls", "tls", "Make a first certificate."),
     "trace": Lazy("mta.cli.trace", "trace", "Print every event of a message."),
+    "user": Lazy("mta.cli.user", "user", "Add and change the users who log in to send mail."),
 }
 
 # The names that programs call an MTA's tools by, and the words they stand for.

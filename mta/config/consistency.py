@@ -7,6 +7,8 @@ Never: looks outside the configuration (`mta/config/checking.py`).
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 
@@ -160,11 +162,47 @@ def _errors(settings: Settings) -> Iterator[Conflict]:
 def _files(settings: Settings) -> Iterator[Conflict]:
     """The log is appended to what it finds, and the spool is no place for it."""
     log, control = PurePosixPath(settings.log.file), PurePosixPath(settings.control.socket)
-    for location, path in ((("log", "file"), log), (("control", "socket"), control)):
+    users = PurePosixPath(settings.auth.users)
+    for location, path in ((("log", "file"), log), (("control", "socket"), control), (("auth", "users"), users)):
         if path.parts and (path.parts[0].startswith(SPOOL_FILE) or path.parts[0] in OTHER_FILES):
             yield location, f'"{path}" is a file of the queue; choose another name'
     if log == control:
         yield ("log", "file"), f'"{log}" is control.socket already'
+    if users in (log, control):
+        yield ("auth", "users"), f'"{users}" is a file of another kind already'
+
+
+def _auth(settings: Settings) -> Iterator[Conflict]:
+    auth = settings.auth
+    if auth.backend == "function" and not auth.function:
+        yield ("auth", "function"), 'must name a function: auth.backend is "function"'
+    if auth.backend == "dovecot" and not auth.dovecot:
+        yield ("auth", "dovecot"), 'must name a socket: auth.backend is "dovecot"'
+    if auth.backend in ("dovecot", "function") and all(name.startswith("SCRAM") for name in auth.mechanisms):
+        yield ("auth", "mechanisms"), f'has SCRAM alone, and auth.backend "{auth.backend}" needs to be told a password'
+    for number, listener in enumerate(settings.listeners):
+        where = ("listener", number)
+        if listener.auth and auth.backend == "none":
+            yield (*where, "auth"), "nobody can log in: auth.backend is missing"
+        if listener.auth and listener.role in ("lmtp", "closed"):
+            yield (*where, "auth"), f"is not for role {listener.role}"
+        if listener.auth_without_tls and not _on_loopback(listener.endpoint):
+            yield (
+                (*where, "auth_without_tls"),
+                "passwords would cross the network in clear: bind the endpoint to loopback (interface=127.0.0.1)",
+            )
+
+
+def _on_loopback(endpoint: str) -> bool:
+    """Whether only this machine reaches an endpoint: bound to a loopback address, or a UNIX socket."""
+    kind, *words = re.split(r"(?<!\\):", endpoint)
+    if kind == "unix":
+        return True
+    interfaces = [word.partition("=")[2].replace("\\", "") for word in words if word.startswith("interface=")]
+    try:
+        return kind in ("tcp", "tcp6") and bool(interfaces) and ipaddress.ip_address(interfaces[-1]).is_loopback
+    except ValueError:
+        return interfaces[-1] == "localhost"
 
 
 # Each comparison with the keys that it reads.
@@ -187,5 +225,6 @@ _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflic
     (("queue.dead_initial", "queue.dead_maximum"), _dead_sites),
     (("queue.site_connections_initial", "queue.site_connections"), _connections),
     (("limits.errors_soft", "limits.errors_hard"), _errors),
-    (("log.file", "control.socket"), _files),
+    (("log.file", "control.socket", "auth.users"), _files),
+    (("listener", "auth"), _auth),
 )

@@ -60,6 +60,18 @@ class Listener(Table):
         unit='"starttls", "implicit", "none"',
         source="RFC 3207, RFC 8314 3",
     )
+    auth: bool = option(
+        False,
+        "Whether clients may log in here, too; role submission offers it in any case, where auth.backend names one.",
+        unit="true, false",
+        source="RFC 8314 3.3: port 25 is no place for passwords",
+    )
+    auth_without_tls: bool = option(
+        False,
+        "Whether clients may log in without TLS; allowed on loopback alone.",
+        unit="true, false",
+        source="RFC 4954 4, RFC 8314",
+    )
 
 
 class Relay(Table):

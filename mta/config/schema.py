@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from mta.address import Address, parse_address
+from mta.config.authentication import Auth
 from mta.config.fields import (
     BelowState,
     DirectoryPath,
@@ -85,6 +86,7 @@ class Settings(Table):
     tls: Tls = option({})
     relay: Relay = option({})
     local: Local = option({})
+    auth: Auth = option({})
     routes: tuple[RouteTable, ...] = option((), alias="route")
     dns: Dns = option({})
     queue: Queue = option({})
@@ -160,6 +162,11 @@ class Config(Settings):
     def control_path(self) -> Path:
         """The control socket."""
         return self.state_dir / self.control.socket
+
+    @property
+    def users_path(self) -> Path:
+        """The file of users."""
+        return self.state_dir / self.auth.users
 
     @property
     def log_path(self) -> Path | None:

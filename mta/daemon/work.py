@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from zope.interface import implementer
 
 from mta.assembly import Assembly, Surroundings, assemble
+from mta.auth.function import FunctionError
 from mta.config.schema import Config
 from mta.daemon.listening import Front
 from mta.daemon.names import Names
@@ -108,6 +109,8 @@ class Work:
         )
         try:
             return _Shift(assemble(config, around), names, tls)
+        except FunctionError as error:
+            raise StartError(f"auth.function: {error}", os.EX_CONFIG) from error
         except TemplateError as error:
             raise StartError(f"bounce.templates: {error}", os.EX_CONFIG) from error
 

@@ -46,9 +46,9 @@ def received(
     A complete Received field, folded, with CRLF at its end.
 
     `client_name` is the verified name of the client or None; `client_ip` its address, or "" for a local user, whose
-    name is `helo` then. `recipient` only where there is one: RFC 5321 7.2 warns of revealing the others. `at` in
-    seconds since 1970. `tls` is the version and the cipher of the TLS that it came through, "" for none. Hostile text
-    can neither add a line nor close a comment.
+    name is `helo` then, "" for one who is not to be told. `recipient` only where there is one: RFC 5321 7.2 warns of
+    revealing the others. `at` in seconds since 1970. `tls` is the version and the cipher of the TLS that it came
+    through, "" for none. Hostile text can neither add a line nor close a comment.
     """
     origin = _origin(helo, client_ip, client_name, by, protocol, tls)
     path = "" if recipient is None else f"\r\n\tfor <{_path(recipient)}>"
@@ -59,7 +59,8 @@ def received(
 def _origin(helo: str, client_ip: str, client_name: str | None, by: str, protocol: str, tls: str) -> str:
     """The field up to the protocol: the same for all messages of a session, and the costly part."""
     if not client_ip:
-        return _folded(["Received: by", _name(by), f"(from user {_name(helo)})"], [f"with {_name(protocol)} id"])
+        who = [f"(from user {_name(helo)})"] if helo else []
+        return _folded(["Received: by", _name(by), *who], [f"with {_name(protocol)} id"])
     # RFC 5321 4.4: Extended-Domain, with the TCP-info that we know ourselves in the parentheses.
     known = [f"({_name(client_name)}", f"{_literal(client_ip)})"] if client_name else [f"({_literal(client_ip)})"]
     if not tls:

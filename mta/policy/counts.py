@@ -1,5 +1,5 @@
 """
-Count what is limited: who holds how many places, and what each did in the last minute.
+Count what is limited: who holds how many places, and what each did in the last minute, or another period.
 
 Owns: the contract of both counts, and the counts of a single process.
 Never: knows what is counted, reads a clock.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mta.policy.rates import Rates
+from mta.policy.rates import MINUTE, Rates
 
 # Kinds of places and of rates, each a name space of its own.
 TOTAL, CLIENTS, SITES = "total", "clients", "sites"
@@ -44,9 +44,11 @@ class Places(Protocol):
 
 
 class Paced(Protocol):
-    """What clients do in a minute: `mta.policy.rates.Rates`."""
+    """What clients do in a period: `mta.policy.rates.Rates`."""
 
     def take(self, client: str, count: int, now: float) -> bool: ...
+
+    def has_room(self, client: str, count: int, now: float) -> bool: ...
 
 
 class Counts(Protocol):
@@ -54,8 +56,8 @@ class Counts(Protocol):
 
     def places(self, kind: str) -> Places: ...
 
-    def rates(self, kind: str, limit: int) -> Paced:
-        """`limit` a minute from now on, 0 for any number."""
+    def rates(self, kind: str, limit: int, period: float = MINUTE) -> Paced:
+        """`limit` in a period (seconds) from now on, 0 for any number."""
 
 
 class LocalPlaces:
@@ -102,7 +104,7 @@ class LocalCounts:
     def places(self, kind: str) -> LocalPlaces:
         return self._places.setdefault(kind, LocalPlaces())
 
-    def rates(self, kind: str, limit: int) -> Rates:
+    def rates(self, kind: str, limit: int, period: float = MINUTE) -> Rates:
         rates = self._rates.setdefault(kind, Rates(limit))
-        rates.limit = limit
+        rates.limit, rates.period = limit, period
         return rates

@@ -1,7 +1,7 @@
 """
-Count what each client does in a minute.
+Count what each client does in a minute, or in another period.
 
-Owns: an estimate of a sliding minute for many clients, in bounded memory.
+Owns: an estimate of a sliding period for many clients, in bounded memory.
 Never: reads a clock, knows what is counted.
 """
 
@@ -13,35 +13,36 @@ from dataclasses import dataclass
 # Clients remembered. Who owns many networks can't fill our memory; the longest silent is forgotten.
 MAX_CLIENTS = 20_000
 
-_MINUTE = 60.0
+MINUTE = 60.0
 
 
 @dataclass(slots=True)
 class _Rate:
-    """Counts of one client: in the minute that began at `since`, and in the one before."""
+    """Counts of one client: in the period that began at `since`, and in the one before."""
 
     since: float
     count: int = 0
     before: int = 0
 
-    def turn_to(self, now: float) -> None:
-        minutes = int((now - self.since) // _MINUTE)
+    def turn_to(self, now: float, period: float) -> None:
+        minutes = int((now - self.since) // period)
         # A clock that was set back starts a new minute as well.
         if minutes:
             self.before = self.count if minutes == 1 else 0
             self.count = 0
-            self.since = self.since + _MINUTE if minutes == 1 else now
+            self.since = self.since + period if minutes == 1 else now
 
-    def in_last_minute(self, now: float) -> float:
+    def in_last(self, now: float, period: float) -> float:
         """An estimate from two counts: exact where the minute before was silent, and even in its share otherwise."""
-        return self.count + self.before * (1 - (now - self.since) / _MINUTE)
+        return self.count + self.before * (1 - (now - self.since) / period)
 
 
 class Rates:
-    """Who did how much of one thing; `limit` a minute for each client, 0 for any number."""
+    """Who did how much of one thing; `limit` in a `period` (seconds) for each client, 0 for any number."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, period: float = MINUTE) -> None:
         self.limit = limit
+        self.period = period
         self._clients: OrderedDict[str, _Rate] = OrderedDict()
 
     def __len__(self) -> int:
@@ -50,14 +51,16 @@ class Rates:
 
     def take(self, client: str, count: int, now: float) -> bool:
         """Count `count` more of a client at `now` (seconds) where they are within the limit; whether they are."""
-        if not self.limit:
-            return True
-        rate = self._rate(client, now)
-        # A client at rest has room for one more as soon as the estimate has fallen below the limit.
-        if rate.in_last_minute(now) + count - 1 >= self.limit:
+        if not self.has_room(client, count, now):
             return False
-        rate.count += count
+        if self.limit:
+            self._rate(client, now).count += count
         return True
+
+    def has_room(self, client: str, count: int, now: float) -> bool:
+        """Whether `take` would say yes."""
+        # A client at rest has room for one more as soon as the estimate has fallen below the limit.
+        return not self.limit or self._rate(client, now).in_last(now, self.period) + count - 1 < self.limit
 
     def _rate(self, client: str, now: float) -> _Rate:
         """The rate of a client, brought up to `now`; the order of the dictionary is that of who was seen last."""
@@ -68,5 +71,5 @@ class Rates:
             rate = self._clients[client] = _Rate(now)
         else:
             self._clients.move_to_end(client)
-            rate.turn_to(now)
+            rate.turn_to(now, self.period)
         return rate

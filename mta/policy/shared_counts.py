@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from threading import Lock
 
-from mta.policy.rates import MAX_CLIENTS
+from mta.policy.rates import MAX_CLIENTS, MINUTE
 
 # Rows in a bucket, and rows for each key that may be counted at once: so wide that a full bucket is a matter of
 # centuries (an eighth full, one of 16 overflows with a chance of 1e-10).
@@ -31,7 +31,6 @@ _ROOM = 8
 
 _WORD = 8
 _HEADER = 8  # words: two of key, columns, buckets of places, buckets of rates
-_MINUTE = 60_000  # of milliseconds
 # Milliseconds for which the word of a worker that it waits is believed.
 _WAITS = 1000
 _LOW = 0xFFFFFFFF
@@ -81,8 +80,8 @@ class SharedCounts:
             self._kinds[kind] = made
         return made
 
-    def rates(self, kind: str, limit: int) -> SharedRates:
-        return SharedRates(self._rates, self._digest(kind), limit, self._milliseconds)
+    def rates(self, kind: str, limit: int, period: float = MINUTE) -> SharedRates:
+        return SharedRates(self._rates, self._digest(kind), limit, self._milliseconds, period)
 
     def wipe(self, column: int) -> None:
         """Forget all places of a worker that is dead."""
@@ -264,16 +263,26 @@ class SharedPlaces:
 
 
 class SharedRates:
-    """`mta.policy.rates.Rates` over all workers. A row: digest, when last seen, since when, counts of two minutes."""
+    """`mta.policy.rates.Rates` over all workers. A row: digest, when last seen, since when, counts of two periods."""
 
-    def __init__(self, table: _Table, digest: Callable[[str], int], limit: int, now: Callable[[], int]) -> None:
+    def __init__(
+        self, table: _Table, digest: Callable[[str], int], limit: int, now: Callable[[], int], period: float
+    ) -> None:
         self._table = table
         self._digest = digest
         self._limit = limit
+        self._period = int(period * 1000)
         self._now = now
 
     def take(self, client: str, count: int, now: float) -> bool:  # noqa: ARG002 (the workers' clocks may differ)
         """Count `count` more of a client where they are within the limit; whether they are."""
+        return self._ask(client, count, counts=True)
+
+    def has_room(self, client: str, count: int, now: float) -> bool:  # noqa: ARG002
+        """Whether `take` would say yes."""
+        return self._ask(client, count, counts=False)
+
+    def _ask(self, client: str, count: int, counts: bool) -> bool:
         if not self._limit:
             return True
         digest, words, milliseconds = self._digest(client), self._table.words, self._now()
@@ -284,12 +293,12 @@ class SharedRates:
                 words[row], words[row + 2], words[row + 3] = digest, milliseconds, 0
             since, both = words[row + 2], words[row + 3]
             latest, before = both & _LOW, both >> 32
-            minutes = (milliseconds - since) // _MINUTE
+            minutes = (milliseconds - since) // self._period
             if minutes:
                 latest, before = 0, latest if minutes == 1 else 0
-                since = since + _MINUTE if minutes == 1 else milliseconds
-            estimate = latest + before * (1 - (milliseconds - since) / _MINUTE)
+                since = since + self._period if minutes == 1 else milliseconds
+            estimate = latest + before * (1 - (milliseconds - since) / self._period)
             fits = estimate + count - 1 < self._limit
             words[row + 1], words[row + 2] = milliseconds, since
-            words[row + 3] = before << 32 | (latest + count if fits else latest)
+            words[row + 3] = before << 32 | (latest + count if fits and counts else latest)
             return fits

@@ -11,12 +11,14 @@ from twisted.internet.defer import Deferred
 
 from mta.address import Address
 from mta.envelope import Notify
+from mta.identity import Identity
 from mta.policy.directory import Moved
 from mta.policy.verdict import Verdict
 from mta.reply import Reply
 from mta.server.inquiries import domain_checked, turn
 from mta.server.listener import Listener
-from mta.smtp import message_replies, replies
+from mta.server.submitting import submitted_by, submitted_to
+from mta.smtp import auth_replies, message_replies, replies
 from mta.smtp.commands import Etrn, Expand, MailFrom, RcptTo, Verify
 from mta.smtp.questions import Question
 
@@ -27,14 +29,24 @@ YES = Verdict(None, "nothing against it")
 
 
 def answer(
-    question: Question, listener: Listener, client: str, trusted: bool, sender: Address | None
+    question: Question,
+    listener: Listener,
+    client: str,
+    trusted: bool,
+    sender: Address | None,
+    identity: Identity | None = None,
 ) -> Verdict | Deferred[Verdict]:
     """
     What is said to a question of the client at this address; yes to those that need no rule.
 
-    `sender` is that of the message under way, None where it has none or there is no message.
+    `sender` is that of the message under way, None where it has none or there is no message. `identity` is who the
+    client has authenticated as.
     """
     match question:
+        case RcptTo() if identity is not None:
+            return submitted_to(question, listener, identity)
+        case MailFrom(sender) if identity is not None:
+            return submitted_by(sender, listener, identity)
         case RcptTo():
             return _recipient(question, listener, client, trusted, sender)
         case Etrn():
@@ -80,6 +92,8 @@ def _weighed(
 
 def _sender(listener: Listener, client: str, trusted: bool) -> Verdict:
     if listener.role == "submission" and not trusted:
+        if listener.authentication is not None:
+            return Verdict(auth_replies.REQUIRED.reply, "not authenticated")
         return Verdict(message_replies.SUBMISSION_DENIED.reply, "relay.networks")
     if not listener.storage_room():
         return Verdict(message_replies.NO_ROOM.reply, "limits.free_space_percent")

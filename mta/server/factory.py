@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from mta.address import Address
-from mta.interfaces import IQueue, IServerTls, ISpool
+from mta.interfaces import IAuthentication, IQueue, IServerTls, ISpool
 from mta.policy.clients import Networks
 from mta.policy.limits import Connections, ServerLimits
+from mta.policy.submitters import NO_LIMITS, Submitters
 from mta.server.listener import Listener, Locate, Log, Policy
 from mta.server.protocol import ServerProtocol
 from mta.server.sessions import Sessions
@@ -53,6 +54,10 @@ class ServerFactory(protocol.ServerFactory):
         tls: IServerTls | None = None,
         implicit_tls: bool = False,
         handshake_timeout: float = 120.0,
+        authentication: IAuthentication | None = None,
+        auth_in_clear: bool = False,
+        submitters: Submitters | None = None,
+        hide_submitter: bool = False,
     ) -> None:
         self._listener = Listener(
             hostname=hostname,
@@ -74,6 +79,10 @@ class ServerFactory(protocol.ServerFactory):
             tls=tls,
             implicit_tls=implicit_tls,
             handshake_timeout=handshake_timeout,
+            authentication=authentication,
+            auth_in_clear=auth_in_clear,
+            submitters=submitters or Submitters(NO_LIMITS, frozenset()),
+            hide_submitter=hide_submitter,
         )
         self._sessions = Sessions(clock)
 

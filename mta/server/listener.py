@@ -17,12 +17,13 @@ from twisted.internet.interfaces import IReactorTime
 from mta.address import Address
 from mta.destination import Destination
 from mta.ids import spell
-from mta.interfaces import IQueue, IServerTls, ISpool
+from mta.interfaces import IAuthentication, IQueue, IServerTls, ISpool
 from mta.message.completion import Completion
 from mta.outcome import Deferral, Failure
 from mta.policy.clients import Networks
 from mta.policy.directory import Directory
 from mta.policy.limits import Connections, ServerLimits
+from mta.policy.submitters import NO_LIMITS, Submitters
 from mta.policy.verdict import Verdict
 from mta.smtp.terms import Terms
 
@@ -57,7 +58,8 @@ class Listener:
     listeners. `etrn_domains` are those that ETRN is done for. `locate` tells where a recipient's mail goes, as
     `mta.interfaces.IDestinations` does; None accepts domains unasked. `log` takes a kind and fields, one line for each
     call. `tls` None: there is none; `implicit_tls`: it begins with the connection, and not with STARTTLS;
-    `handshake_timeout` is in seconds.
+    `handshake_timeout` is in seconds. `authentication` knows who may log in, None: nobody; `auth_in_clear`: without
+    TLS, too. `submitters` holds what they may do, `hide_submitter` says whether a Received field tells where they are.
     """
 
     hostname: str
@@ -79,6 +81,10 @@ class Listener:
     tls: IServerTls | None = None
     implicit_tls: bool = False
     handshake_timeout: float = 120.0
+    authentication: IAuthentication | None = None
+    auth_in_clear: bool = False
+    submitters: Submitters = field(default_factory=lambda: Submitters(NO_LIMITS, frozenset()))
+    hide_submitter: bool = False
     terms: Terms = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +104,8 @@ class Listener:
             etrn=bool(self.etrn_domains) and self.role not in ("lmtp", "submission"),  # RFC 6409 7
             closed=self.role == "closed",
             starttls=self.tls is not None and not self.implicit_tls and self.role != "closed",
+            mechanisms=() if self.authentication is None else tuple(self.authentication.mechanisms),
+            auth_in_clear=self.auth_in_clear,
         )
         object.__setattr__(self, "terms", terms)
 

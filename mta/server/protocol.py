@@ -25,13 +25,15 @@ from mta.policy.verdict import Verdict
 from mta.server.answers import answer
 from mta.server.budget import within_budget
 from mta.server.listener import Listener
+from mta.server.login import Login, channel_binding
 from mta.server.reception import Reception, apology, described, receive
 from mta.server.secure_lines import SecureLineReceiver
 from mta.server.sessions import Sessions
 from mta.server.transcript import Transcript
 from mta.smtp import replies
-from mta.smtp.commands import MailFrom
-from mta.smtp.questions import EndOfData, Question, StartChunk, StartData, StartTls
+from mta.smtp.authenticating import LONGEST_LINE
+from mta.smtp.commands import Hello, MailFrom
+from mta.smtp.questions import Authenticate, EndOfData, Question, Respond, StartChunk, StartData, StartTls
 from mta.smtp.server import ServerSession
 from mta.smtp.server_reply import ServerReply
 
@@ -52,6 +54,7 @@ class ServerProtocol(SecureLineReceiver):
     _log = Logger()
     _session: ServerSession | None = None
     _reception: Reception | None = None
+    _login: Login | None = None
     _timer: IDelayedCall | None = None
     _client = "unknown"
     _trusted = False
@@ -205,9 +208,15 @@ class ServerProtocol(SecureLineReceiver):
 
     def command_received(self, line: bytes, more: bool) -> None:
         session = self._current
-        self._verb = line[:16].partition(b" ")[0]  # no more: an argument may be a password
+        # No more: an argument may be a password, and so may a response be.
+        self._verb = b"AUTH" if session.exchanging else line[:16].partition(b" ")[0]
         if self._transcript is not None:
-            self._transcript.said(line)
+            self._transcript.said(line, session.exchanging)
+        if len(line) > self._listener.limits.command_line - 2 and not (
+            session.exchanging or self._verb.upper() == b"AUTH"
+        ):
+            self.line_too_long(line[:16])
+            return
         try:
             asked = session.line(line, more)
             reply = asked if isinstance(asked, bytes) else self._answer(asked)
@@ -259,7 +268,12 @@ class ServerProtocol(SecureLineReceiver):
                 return None if self._begin_tls() else session.answered(replies.TLS_UNAVAILABLE.reply)
             case MailFrom() if self._sessions.stopping:
                 return session.answered(replies.SHUTTING_DOWN.fill(hostname=listener.hostname))
-        verdict = answer(question, listener, self._client, self._trusted, session.sender)
+            case Hello() if session.is_secure:
+                session.binding = channel_binding(self.transport)
+            case Authenticate() | Respond():
+                self._authenticate(question)
+                return None
+        verdict = answer(question, listener, self._client, self._trusted, session.sender, session.identity)
         if isinstance(verdict, Deferred):
             self.wait()
             verdict = within_budget(verdict, listener, self._log_failure)
@@ -278,6 +292,14 @@ class ServerProtocol(SecureLineReceiver):
             self.wire.write(self._session.answered(None))
         self.begin_tls(tls, connection)
         return True
+
+    def _authenticate(self, question: Authenticate | Respond) -> None:
+        self.wait()
+        if self._login is None:
+            self._login = Login(self._listener, self._client, self._trusted)
+        stepped = self._login.step(question, self._current)
+        stepped.addCallback(lambda step: self._reply(self._current.authenticated(step)))
+        stepped.addErrback(self._log_failure)
 
     def _start_chunk(self) -> None:
         """Make a place for the content with the first chunk, and take the octets of this one."""
@@ -327,6 +349,8 @@ class ServerProtocol(SecureLineReceiver):
             self._hang_up(wire)
             return
         self.wire.write(wire)
+        longest = self._listener.limits.command_line
+        self.MAX_LENGTH = (max(LONGEST_LINE, longest) if session.takes_long_line else longest) - 2
         if self._sessions.stopping and not session.in_transaction:
             self._hang_up_with(replies.SHUTTING_DOWN)
         else:
@@ -379,7 +403,10 @@ class ServerProtocol(SecureLineReceiver):
         """Make the message durable; nothing is said and nothing is read before that is known."""
         listener, session = self._listener, self._current
         claim = listener.queue.wants_claim()
-        origin = Origin(self._client, session.helo, listener.name, session.protocol, described(self.encryption))
+        details = described(self.encryption)
+        if session.identity is not None:
+            details["user"] = session.identity.user
+        origin = Origin(self._client, session.helo, listener.name, session.protocol, details)
         committed = reception.commit(envelope, origin, listener.clock.seconds(), claim)
         self._reception = None
         self.wait()

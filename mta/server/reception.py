@@ -100,9 +100,10 @@ def receive(
     # RFC 5321 7.2: with several recipients, none may learn of the others. A name beyond ASCII stays out.
     only = recipients[0].address if len(recipients) == 1 and not recipients[0].address.needs_utf8 else None
     now = listener.clock.seconds()
+    hidden = listener.hide_submitter and session.identity is not None
     trace = received(
-        helo=session.helo,
-        client_ip=client,
+        helo="" if hidden else session.helo,
+        client_ip="" if hidden else client,
         client_name=None,
         by=listener.hostname,
         protocol=session.protocol,

@@ -23,9 +23,13 @@ class Transcript:
         self._lines: deque[bytes] = deque(maxlen=LINES)
         self._secret = False
 
-    def said(self, line: bytes) -> None:
-        """The client sent a line. Of AUTH and of the line behind it nothing is kept: they may hold a password."""
-        was_secret, self._secret = self._secret, line[:4].upper() == b"AUTH"
+    def said(self, line: bytes, secret: bool = False) -> None:
+        """
+        The client sent a line; `secret` is a response to AUTH.
+
+        Of AUTH and of the line behind it nothing is kept: they may hold a password.
+        """
+        was_secret, self._secret = self._secret or secret, line[:4].upper() == b"AUTH"
         self._lines.append(b"C: ..." if was_secret or self._secret else b"C: " + line[:WIDTH])
 
     def replied(self, wire: bytes) -> None:

@@ -132,9 +132,10 @@ def read_hello(argument: str, extended: bool) -> Hello | Reply:
     return Hello(argument, extended)
 
 
-def read_mail(argument: str, extended: bool) -> MailFrom | Reply:
+def read_mail(argument: str, extended: bool, auth: bool = False) -> MailFrom | Reply:
     """
-    The reverse-path and the parameters of MAIL; after HELO there are none (RFC 5321 4.1.1.11).
+    The reverse-path and the parameters of MAIL; after HELO there are none (RFC 5321 4.1.1.11). `auth` where AUTH is
+    offered.
 
     An octet of `argument` that is no UTF-8 comes as a lone surrogate, which no grammar accepts.
     """
@@ -151,7 +152,7 @@ def read_mail(argument: str, extended: bool) -> MailFrom | Reply:
         return message_replies.BAD_SENDER.fill(reason=str(error))
     if not rest:
         return MailFrom(sender, None, Body.SEVEN_BIT) if ascii_only else message_replies.SENDER_NOT_ASCII.reply
-    parameters = mail_parameters(rest) if extended else refused_parameters(rest)
+    parameters = mail_parameters(rest, auth) if extended else refused_parameters(rest)
     if isinstance(parameters, Reply):
         return parameters
     if not ascii_only and not parameters.utf8:

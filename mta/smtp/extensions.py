@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mta import xtext
+from mta.address import parse_address
 from mta.envelope import Body, Notify, Ret
 from mta.reply import Reply
 from mta.smtp import message_replies, replies
@@ -32,13 +34,14 @@ def keywords(
     expands: bool = False,
     etrn: bool = False,
     starttls: bool = False,
+    mechanisms: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """
     The lines of the EHLO reply behind the host name.
 
     `message_size` in octets; `recipients` of one message and `messages` of one session at most, None without limit.
     `expands` where this client may ask VRFY and EXPN, `etrn` where some domain's mail may be asked for, `starttls`
-    where TLS may begin.
+    where TLS may begin. `mechanisms` are those of AUTH that this client may use.
     """
     limits = {"MAILMAX": messages, "RCPTMAX": recipients}
     told = [f"{name}={limit}" for name, limit in limits.items() if limit is not None and limit <= _HIGHEST_LIMIT]
@@ -48,6 +51,7 @@ def keywords(
         *(("VRFY", "EXPN") if expands else ()),  # RFC 5321 3.5.2
         *(("ETRN",) if etrn else ()),  # RFC 1985
         *(("STARTTLS",) if starttls else ()),  # RFC 3207 3
+        *((f"AUTH {' '.join(mechanisms)}",) if mechanisms else ()),  # RFC 4954 3
         "8BITMIME",  # RFC 6152
         "BINARYMIME",  # RFC 3030 3
         "CHUNKING",  # RFC 3030 2
@@ -78,8 +82,13 @@ class RcptParameters:
     orcpt: str = ""
 
 
-def mail_parameters(text: str) -> MailParameters | Reply:
-    """The parameters of MAIL, `text` being what follows the path, or the reply that refuses them."""
+def mail_parameters(text: str, auth: bool = False) -> MailParameters | Reply:
+    """
+    The parameters of MAIL, `text` being what follows the path, or the reply that refuses them.
+
+    AUTH is known where it is offered (`auth`), and what it says is checked and forgotten: no client is trusted to vouch
+    for another (RFC 4954 5), and we do not pass it on.
+    """
     seen = _split(text)
     if isinstance(seen, Reply):
         return seen
@@ -96,6 +105,8 @@ def mail_parameters(text: str) -> MailParameters | Reply:
                 ret = read_ret(value)
             elif keyword == "ENVID":
                 envid = read_envid(value)
+            elif keyword == "AUTH" and auth:
+                _check_submitter(value)
             else:
                 return message_replies.UNKNOWN_PARAMETER.fill(parameter=keyword)
         except (ValueError, KeyError):
@@ -134,6 +145,12 @@ def _size(value: str) -> int:
     if not _SIZE.fullmatch(value):
         raise ValueError("SIZE is a number")
     return int(value)
+
+
+def _check_submitter(value: str) -> None:
+    """RFC 4954 5: "<>" or a mailbox, as xtext."""
+    if value != "<>":
+        parse_address(xtext.decode(value), utf8=True)
 
 
 def _flag(value: str) -> bool:

@@ -29,6 +29,7 @@ _SMTP: dict[str, tuple[str, str]] = {
     "HELO": ("HELO hostname", "RFC 5321 4.1.1.1"),
     **_COMMON,
     "ETRN": ("ETRN [@]domain", "RFC 1985"),
+    "AUTH": ("AUTH mechanism [initial-response]", "RFC 4954 4"),
 }
 _LMTP: dict[str, tuple[str, str]] = {"LHLO": ("LHLO hostname", "RFC 2033 4.1"), **_COMMON}
 
@@ -43,7 +44,12 @@ def help_on(topic: str, terms: Terms, trusted: bool, secure: bool = False) -> Re
     """
     known = _LMTP if terms.lmtp else _SMTP
     # What is answered 502 is no command here.
-    offered = {"EXPN": trusted, "ETRN": terms.etrn, "STARTTLS": terms.starttls and not secure}
+    offered = {
+        "EXPN": trusted,
+        "ETRN": terms.etrn,
+        "STARTTLS": terms.starttls and not secure,
+        "AUTH": bool(terms.mechanisms),
+    }
     topics = [verb for verb in known if offered.get(verb, True)]
     verb = topic.upper()
     if not topic:

@@ -47,4 +47,32 @@ class StartTls:
     """
 
 
-Question = Hello | MailFrom | RcptTo | Verify | Expand | Etrn | StartData | StartChunk | EndOfData | StartTls
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """AUTH: begin this mechanism, with the `initial` response where there is one; `authenticated` takes the answer."""
+
+    mechanism: str
+    initial: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """The client's response to the challenge told last; `authenticated` takes the answer."""
+
+    data: bytes
+
+
+Question = (
+    Hello
+    | MailFrom
+    | RcptTo
+    | Verify
+    | Expand
+    | Etrn
+    | StartData
+    | StartChunk
+    | EndOfData
+    | StartTls
+    | Authenticate
+    | Respond
+)

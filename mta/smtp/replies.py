@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from mta.smtp import message_replies
+from mta.smtp import auth_replies, message_replies
 from mta.smtp.server_reply import ServerReply, page
 
 # RFC 2034 4: the greeting, the answer to a hello and 3xx replies carry no enhanced code.
@@ -254,7 +254,7 @@ OUT_OF_TURN = ServerReply(
 
 CATALOG = {
     name: entry
-    for name, entry in (*vars(message_replies).items(), *list(globals().items()))
+    for name, entry in (*vars(message_replies).items(), *vars(auth_replies).items(), *list(globals().items()))
     if isinstance(entry, ServerReply)
 }
 

@@ -20,8 +20,10 @@ from typing import ClassVar
 
 from mta.address import Address
 from mta.envelope import Envelope
+from mta.identity import Step
 from mta.reply import Reply
 from mta.smtp import message_replies, replies
+from mta.smtp.authenticating import Authenticating
 from mta.smtp.commands import (
     NOT_IMPLEMENTED,
     OBSOLETE,
@@ -43,7 +45,6 @@ from mta.smtp.incoming import Incoming
 from mta.smtp.questions import EndOfData, Question, StartChunk, StartData, StartTls
 from mta.smtp.server_reply import ServerReply
 from mta.smtp.stages import MOVES, Stage
-from mta.smtp.standing import Standing
 from mta.smtp.terms import Terms
 
 __all__ = ["EndOfData", "Question", "ServerSession", "StartChunk", "StartData", "StartTls"]
@@ -53,7 +54,7 @@ _HELLOS = frozenset((b"EHLO", b"HELO", b"LHLO"))
 _INTERNATIONAL = frozenset((b"MAIL", b"RCPT", b"VRFY", b"EXPN"))
 
 
-class ServerSession(Standing):
+class ServerSession(Authenticating):
     """
     One session.
 
@@ -72,16 +73,6 @@ class ServerSession(Standing):
         self._asked: Question | None = None
         self._messages = 0
 
-    @property
-    def protocol(self) -> str:
-        """The "with" keyword of the trace field (RFC 5321 4.4, RFC 6531 4.3, RFC 3848)."""
-        keyword = "LMTP" if self._terms.lmtp else "ESMTP"
-        if self._message is not None and self._message.utf8:
-            keyword = f"UTF8{keyword.removeprefix('E')}"
-        if not self.extended:
-            return "SMTP"  # there is no such word for it within TLS
-        return f"{keyword}S" if self.is_secure else keyword
-
     def greeting(self) -> bytes:
         """What the peer hears first."""
         if self._turned_away is replies.REFUSED_CLIENT:
@@ -99,6 +90,8 @@ class ServerSession(Standing):
         self._begin()
         if self._conduct.is_hopeless:
             return self._close(replies.TOO_MANY_ERRORS)
+        if self.exchanging:
+            return self._response(line)
         split = split_command(line)
         if split is None:
             return self._unreadable(line, replies.BAD_LINE)
@@ -140,6 +133,8 @@ class ServerSession(Standing):
         self._begin()
         if self._conduct.is_hopeless:
             return self._close(replies.TOO_MANY_ERRORS)
+        if self.exchanging:
+            return self._response_too_long()
         return self._unreadable(start, replies.LINE_TOO_LONG)
 
     def _unreadable(self, line: bytes, reply: ServerReply) -> bytes:
@@ -167,7 +162,7 @@ class ServerSession(Standing):
             return misplaced
         if self._messages >= self._terms.messages_per_session and not self._trusted:
             return self._close(replies.TOO_MANY_MESSAGES)
-        mail = read_mail(argument, self.extended)
+        mail = read_mail(argument, self.extended, bool(self.mechanisms))
         if isinstance(mail, Reply):
             return self._refuse_with(mail)
         if mail.size is not None and mail.size > self._terms.message_size:
@@ -272,6 +267,7 @@ class ServerSession(Standing):
         self._message = None
         self._asked = None
         self.helo, self.extended = "", False
+        self._forget_identity()
         self.stage = Stage.CONNECTED
 
     def _quit(self, argument: str) -> bytes:
@@ -295,12 +291,13 @@ class ServerSession(Standing):
         b"EXPN": _expn,
         b"ETRN": _etrn,
         b"STARTTLS": _starttls,
+        b"AUTH": Authenticating._auth,
         b"QUIT": _quit,
     }
     # RFC 2033 4.1: LHLO is EHLO by another name, and there is neither of the others.
     _LMTP: ClassVar[dict[bytes, Callable[[ServerSession, str], bytes | Question]]] = {
         b"LHLO": _ehlo,
-        **{verb: command for verb, command in _SMTP.items() if verb not in (b"HELO", b"EHLO", b"ETRN")},
+        **{verb: command for verb, command in _SMTP.items() if verb not in (b"HELO", b"EHLO", b"ETRN", b"AUTH")},
     }
 
     # Answers
@@ -343,7 +340,7 @@ class ServerSession(Standing):
                 self._message = None
                 self.helo, self.extended = name, extended
                 self._move(b"EHLO")
-                wire = self._terms.hello(self._trusted, self.is_secure) if extended else self._terms.helo
+                wire = self._terms.hello(self._trusted, self.is_secure, self.is_bound) if extended else self._terms.helo
             case StartTls():
                 self._move(b"STARTTLS")
                 wire = replies.START_TLS.wire
@@ -351,6 +348,11 @@ class ServerSession(Standing):
                 assert reply is not None, f"{asked!r} can't be answered with yes"
                 wire = b""
         return wire if reply is None else reply.encode()
+
+    def authenticated(self, step: Step) -> bytes:
+        """The answer to `Authenticate` and `Respond`: the reply."""
+        self._asked = None
+        return self._stepped(step)
 
     def queued(self, queue_id: str) -> bytes:
         """The answer to `EndOfData` once the message is durable: its reply."""
@@ -361,7 +363,7 @@ class ServerSession(Standing):
 
     def failed(self, reply: Reply = replies.FAULT.reply) -> bytes:
         """The reply to a command that a fault of ours kept from being carried out; the session goes on without mail."""
-        self._asked = None
+        self._asked, self.exchanging = None, False
         if self.stage in (Stage.DATA, Stage.CHUNK) and self._message is not None:
             return self._conclude(reply)
         self._message = None

@@ -47,7 +47,8 @@ def page(catalog: Iterable[ServerReply]) -> str:
     ]
     return (
         "# Replies\n\n"
-        "Every reply of the SMTP server, rendered from `mta/smtp/replies.py` and `message_replies.py`. Words in braces"
+        "Every reply of the SMTP server, rendered from `mta/smtp/replies.py`, `message_replies.py` and"
+        " `auth_replies.py`. Words in braces"
         " are filled in.\n\n"
         "| Code | Enhanced | Text | Meaning | Source |\n|---|---|---|---|---|\n" + "".join(rows)
     )

@@ -8,10 +8,14 @@ Never: counts anything.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 
 from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.extensions import keywords
+
+# What needs a TLS connection to be bound to ends so (RFC 5802 4).
+_PLUS = "-PLUS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +24,9 @@ class Terms:
     `message_size` and `text_line` are octets, all others are counts, as in `mta.policy.limits.ServerLimits`.
 
     `lmtp` where the listener speaks LMTP (RFC 2033), `etrn` where ETRN is offered, `closed` where it takes no mail from
-    anybody (RFC 7504 3), `starttls` where TLS may begin. `greeting` and `helo` are replies ready for the wire, as
-    are those of `hello`.
+    anybody (RFC 7504 3), `starttls` where TLS may begin. `mechanisms` of AUTH in the order they are told,
+    `auth_in_clear` where they are offered without TLS, too (RFC 4954). `greeting` and `helo` are replies ready for the
+    wire, as are those of `hello`.
     """
 
     hostname: str
@@ -38,9 +43,11 @@ class Terms:
     etrn: bool = False
     closed: bool = False
     starttls: bool = False
+    mechanisms: tuple[str, ...] = ()
+    auth_in_clear: bool = False
     greeting: bytes = field(init=False)
     helo: bytes = field(init=False)
-    _hellos: dict[tuple[bool, bool], bytes] = field(init=False, repr=False)
+    _hellos: dict[tuple[bool, bool, bool], bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         greeting = replies.GREETING_LMTP if self.lmtp else replies.GREETING
@@ -49,14 +56,24 @@ class Terms:
         object.__setattr__(self, "greeting", greeting.fill(hostname=self.hostname).encode())
         object.__setattr__(self, "helo", replies.HELLO.fill(hostname=self.hostname).encode())
         both = (False, True)
-        hellos = {(trusted, secure): self._hello(trusted, secure) for trusted in both for secure in both}
+        hellos = {kind: self._hello(*kind) for kind in product(both, both, both)}
         object.__setattr__(self, "_hellos", hellos)
 
-    def hello(self, trusted: bool, secure: bool) -> bytes:
-        """The reply to EHLO or LHLO: to clients that may relay (`trusted`), and within TLS (`secure`)."""
-        return self._hellos[trusted, secure]
+    def hello(self, trusted: bool, secure: bool, bound: bool = False) -> bytes:
+        """
+        The reply to EHLO or LHLO: to clients that may relay (`trusted`), and within TLS (`secure`).
 
-    def _hello(self, trusted: bool, secure: bool) -> bytes:
+        `bound` where AUTH may be bound to the TLS connection.
+        """
+        return self._hellos[trusted, secure, bound]
+
+    def offered(self, secure: bool, bound: bool) -> tuple[str, ...]:
+        """The mechanisms that a client may use, `secure` and `bound` as in `hello`."""
+        if not (secure or self.auth_in_clear):
+            return ()
+        return tuple(name for name in self.mechanisms if bound or not name.endswith(_PLUS))
+
+    def _hello(self, trusted: bool, secure: bool, bound: bool) -> bytes:
         offered = keywords(
             self.message_size,
             self.recipients,
@@ -64,5 +81,6 @@ class Terms:
             expands=trusted,
             etrn=self.etrn,
             starttls=self.starttls and not secure,  # RFC 3207 4.2: not once it is active
+            mechanisms=self.offered(secure, bound),
         )
         return Reply(replies.HELLO.code, (self.hostname, *offered)).encode()

@@ -13,7 +13,16 @@ from mta.smtp.replies import CATALOG, render
 PAGE = Path(__file__).parents[2] / "docs" / "replies.md"
 
 # RFC 2034 4: these carry no enhanced code.
-PLAIN = {"CLOSED_GREETING", "GREETING", "GREETING_LMTP", "HELLO", "REFUSED_GREETING", "START_DATA", "SPOKE_EARLY"}
+PLAIN = {
+    "CHALLENGE",
+    "CLOSED_GREETING",
+    "GREETING",
+    "GREETING_LMTP",
+    "HELLO",
+    "REFUSED_GREETING",
+    "START_DATA",
+    "SPOKE_EARLY",
+}
 
 
 class ReplyTests(SynchronousTestCase):
@@ -30,11 +39,11 @@ class ReplyTests(SynchronousTestCase):
                 self.assertEqual(str(entry.code)[0], (entry.enhanced or "")[:1], name)
 
     def test_codes(self) -> None:
-        """Only codes of RFC 5321 4.2.3 are sent, and those of STARTTLS (RFC 3207), ETRN (RFC 1985) and RFC 7504."""
+        """Only codes of RFC 5321 4.2.3 are sent, and those of RFC 1985, RFC 3207, RFC 4954 and RFC 7504."""
         base = "211 214 220 221 250 251 252 354 421 450 451 452 455 500 501 502 503 504 550 551 552 553 554 555"
-        self.assertLessEqual(
-            {entry.code for entry in CATALOG.values()}, {*map(int, base.split()), 454, 458, 459, 521, 556}
-        )
+        auth = "235 334 454 530 535 538"
+        extensions = {*map(int, auth.split()), 458, 459, 521, 556}
+        self.assertLessEqual({entry.code for entry in CATALOG.values()}, {*map(int, base.split()), *extensions})
 
     def test_length(self) -> None:
         """A reply line has at most 512 octets, also with the longest address in it (RFC 5321 4.5.3.1.5)."""

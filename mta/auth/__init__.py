@@ -1,0 +1,1 @@
+"""AUTH of the server: mechanisms, who knows the users, and the portal between them."""

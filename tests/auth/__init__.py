@@ -1,0 +1,1 @@
+"""AUTH of the server."""

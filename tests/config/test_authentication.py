@@ -1,0 +1,58 @@
+"""The table [auth], and what it says of the listeners."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.config.loading import ConfigError, parse
+
+_FILE = """\
+hostname = "mx.example.org"
+[[listener]]
+name = "submission"
+endpoint = '{endpoint}'
+role = "{role}"
+{more}
+"""
+
+
+def problems(more: str = "", role: str = "submission", endpoint: str = "tcp:587") -> str:
+    try:
+        parse(_FILE.format(endpoint=endpoint, role=role, more=more), "f", {})
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+class AuthTests(SynchronousTestCase):
+    def test_without_tls(self) -> None:
+        """AUTH without TLS is allowed where an endpoint is bound to loopback, and nowhere else."""
+        for endpoint in (
+            "tcp:587:interface=127.0.0.1",
+            r"tcp6:587:interface=\:\:1",
+            "unix:/run/x",
+            "tcp:1:interface=127.9.9.9",
+        ):
+            self.assertEqual("", problems("auth_without_tls = true", endpoint=endpoint), endpoint)
+        for endpoint in (
+            "tcp:587",
+            "tcp:587:interface=192.0.2.1",
+            "systemd:domain=INET:index=0",
+            "tcp:1:interface=0.0.0.0",
+        ):
+            self.assertIn("f:6: listener 1: auth_without_tls: ", problems("auth_without_tls = true", endpoint=endpoint))
+
+    def test_contradictions(self) -> None:
+        """What can't work is told with its line."""
+        for more, role, told in (
+            ("auth = true", "mx", "nobody can log in"),
+            ('auth = true\n[auth]\nbackend = "file"', "lmtp", "not for role lmtp"),
+            ('[auth]\nbackend = "function"', "submission", "must name a function"),
+            ('[auth]\nbackend = "dovecot"\nmechanisms = ["SCRAM-SHA-256"]', "submission", "has SCRAM alone"),
+            ('[auth]\nmechanisms = ["CRAM-MD5"]', "submission", "is not a mechanism"),
+            ('[auth]\nfunction = "x"', "submission", "MODULE:FUNCTION"),
+            ('[auth]\nsenders = { alice = ["bob"] }', "submission", "auth.senders"),
+            ('[auth]\nusers = "control"', "submission", "auth.users"),
+        ):
+            self.assertIn(told, problems(more, role), more)
+        self.assertEqual("", problems('[auth]\nbackend = "file"\nsenders = { Alice = ["@b.test", "*", "a@b.test"] }'))
