@@ -29,7 +29,7 @@ from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Transport
 from mta.dns.destinations import Destinations
 from mta.ids import QueueIds
-from mta.interfaces import IDeliveryAgent, IResolver, IServerTls, ISpool, ITlsPolicies
+from mta.interfaces import IDeliveryAgent, IResolver, IServerTls, ISpool, IStsPolicies, ITlsPolicies
 from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
 from mta.policy.counts import SITES, Counts, LocalCounts
@@ -48,6 +48,8 @@ from mta.routing.tls_policies import ConfiguredTls
 from mta.server.factory import ServerFactory
 from mta.server.listener import Locate, Located
 from mta.tls.client import ClientTls
+from mta.tls.dane_lookup import DaneLookup
+from mta.tls.policies import DiscoveredTls, judge_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,8 @@ class Surroundings:
     What the MTA does not make itself: time and network (`reactor`), the spool, names, chance, threads, the log.
 
     `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail; without `tls`
-    the listeners have none.
+    the listeners have none. `validates` tells whether secure answers of the resolver are to be had now: only then is
+    DANE asked for. Without `sts` no MTA-STS policies are followed.
 
     Of `workers` processes this is one: they share `counts`, and `others` tells them that more is due than there is room
     for here.
@@ -74,6 +77,8 @@ class Surroundings:
     workers: int = 1
     others: Callable[[], None] = lambda: None
     tls: IServerTls | None = None
+    validates: Callable[[], bool] = lambda: False
+    sts: IStsPolicies | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,12 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
     """The whole MTA of a configuration. Raises `mta.message.templates.TemplateError` for an operator's bad text."""
     directory = config.directory()
     places = KeptPlaces(around.counts.places(SITES), around.reactor.callLater)
-    tls = ConfiguredTls(config.client.tls.default, config.client.tls.domains)
+    tls = DiscoveredTls(
+        ConfiguredTls(config.client.tls.default, config.client.tls.domains),
+        DaneLookup(around.resolver),
+        around.validates,
+        around.sts,
+    )
     agent = _agent(config, around, directory, places, tls)
     # One count: what a server promises is what the queue will send.
     report_rate = ReportRate(-(-config.bounce.rate_per_sender // around.workers))
@@ -136,7 +146,7 @@ def _agent(
         eight_bit=client.eight_bit,
         ip_preference=client.ip_preference,
         places=places,
-        tls=ClientTls(client.tls.ca_file),
+        tls=ClientTls(client.tls.ca_file, judge_by(around.reactor.seconds)),
         policies=policies,
         note=around.note,
     )

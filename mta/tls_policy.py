@@ -2,7 +2,7 @@
 What a message demands of the connection that it goes over.
 
 Owns: the levels of TLS, who demanded one, and when a connection made for one policy may carry mail of another.
-Never: decides a policy (`mta/routing/tls_policies.py`, MTA-STS, DANE), looks at a certificate.
+Never: decides a policy (`mta/routing/tls_policies.py`, `mta/tls/policies.py`), looks at a certificate.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class TlsSource(Enum):
     DEFAULT = "default"
 
 
+_TOLD = 16  # octets of a record's data in a log line: enough to find it
+
+
 @dataclass(frozen=True, slots=True)
 class Tlsa:
     """A TLSA record (RFC 6698 2.1): certificate usage, selector, matching type, and the data to match."""
@@ -40,6 +43,10 @@ class Tlsa:
     matching: int
     data: bytes
 
+    def __str__(self) -> str:
+        more = "..." if len(self.data) > _TOLD else ""
+        return f"{self.usage} {self.selector} {self.matching} {self.data[:_TOLD].hex()}{more}"
+
 
 @dataclass(frozen=True, slots=True)
 class TlsPolicy:
@@ -48,8 +55,11 @@ class TlsPolicy:
 
     `names` are those that a certificate may bear, () for the host's own alone; with DANE those besides the base domain
     (RFC 7672 3.2.2). `hosts` are the mail hosts that may be connected to, as an MTA-STS policy lists them
-    ("mx.example.org", "*.example.org"; RFC 8461 4.1), () for any. `tlsa` are the records of a host and `base` their
-    TLSA base domain: known where `ITlsPolicies.at_host` has asked for them, else None and "".
+    ("mx.example.org", "*.example.org"; RFC 8461 4.1), () for any.
+
+    `dane` is not () where each host's TLSA records are still to be asked for: what leads to the hosts is secure, and
+    these names are led from. `tlsa` are the records of a host and `base` their TLSA base domain: known where
+    `ITlsPolicies.at_host` has found some, else None and "".
     """
 
     level: TlsLevel = TlsLevel.MAY
@@ -58,11 +68,13 @@ class TlsPolicy:
     hosts: tuple[str, ...] = ()
     tlsa: tuple[Tlsa, ...] | None = None
     base: str = ""
+    dane: tuple[str, ...] = ()
 
     @property
     def why(self) -> str:
-        """Who wants how much, for people: "domain: verify"."""
-        return f"{self.source.value}: {self.level.value}"
+        """Who wants how much, for people: "domain: verify", and "dane" for what is called the same."""
+        source, level = self.source.value, self.level.value
+        return source if source == level else f"{source}: {level}"
 
     @property
     def demands_tls(self) -> bool:
@@ -82,10 +94,13 @@ class TlsPolicy:
         Whether a connection that was made for another policy may carry mail of this one.
 
         What was proved of a certificate was proved for that policy's names and records: from there on only an equal
-        policy can rely on it. A connection in clear is no answer to `may` where nobody asked for TLS.
+        policy can rely on it, and so it is where TLSA records may demand more than the level does. A connection in
+        clear is no answer to `may` where nobody asked for TLS.
         """
         if self == made_for:
             return True
+        if self.dane:
+            return False
         if self.level is TlsLevel.NONE:
             return True
         if self.level is TlsLevel.MAY:

@@ -30,6 +30,8 @@ from mta.message.templates import TemplateError
 from mta.policy.counts import Counts, LocalCounts
 from mta.tls.pairs import PairError
 from mta.tls.server import ServerTls, server_tls
+from mta.tls.sts import StsPolicies
+from mta.tls.sts_making import policies_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +41,20 @@ class _Shift:
     assembly: Assembly
     names: Names
     tls: ServerTls | None
+    sts: StsPolicies | None
+
+    def start(self) -> None:
+        """Begin with what is queued, and with the watch over what others publish."""
+        self.names.start()
+        if self.sts is not None:
+            self.sts.start()
+        self.assembly.queue.start()
+
+    def stop_agents(self) -> Deferred[None]:
+        """Close what deliveries use, once there are none."""
+        if self.sts is not None:
+            self.sts.stop()
+        return self.assembly.agent.stop()
 
 
 @implementer(IQueue)
@@ -83,8 +99,7 @@ class Work:
 
     def start(self) -> None:
         """Begin with what is queued."""
-        self._shift.names.start()
-        self._shift.assembly.queue.start()
+        self._shift.start()
 
     def _made(self, config: Config, tls_before: ServerTls | None) -> _Shift:
         reactor, storage = self._reactor, self._storage
@@ -93,6 +108,16 @@ class Work:
         except PairError as error:
             raise StartError(str(error), os.EX_CONFIG) from error
         names = Names(config.dns, reactor)
+        try:
+            sts = policies_of(
+                config,
+                reactor=reactor,
+                resolver=names.resolver,
+                run_in_thread=storage.run_in_thread,
+                note=storage.note,
+            )
+        except (OSError, ValueError) as error:
+            raise StartError(f"sts.ca_file: {config.sts.ca_file}: {error}", os.EX_CONFIG) from error
         around = Surroundings(
             reactor=reactor,
             spool=storage.spool,
@@ -106,9 +131,11 @@ class Work:
             workers=self._workers,
             others=self._others,
             tls=tls,
+            validates=lambda: names.resolver.trusts_ad,
+            sts=sts,
         )
         try:
-            return _Shift(assemble(config, around), names, tls)
+            return _Shift(assemble(config, around), names, tls, sts)
         except FunctionError as error:
             raise StartError(f"auth.function: {error}", os.EX_CONFIG) from error
         except TemplateError as error:
@@ -131,9 +158,8 @@ class Work:
         self._retiring.append(old)
         servers = [factory.stop() for _listener, factory in old.assembly.servers]
         retired = DeferredList([*servers, old.assembly.queue.hand_over(new.assembly.queue)], consumeErrors=True)
-        new.names.start()
-        new.assembly.queue.start()
-        retired.addCallback(lambda _ended: old.assembly.agent.stop())
+        new.start()
+        retired.addCallback(lambda _ended: old.stop_agents())
         retired.addCallback(lambda _stopped: self._retired(old))
 
     def _retired(self, shift: _Shift) -> None:
@@ -177,7 +203,7 @@ class Work:
         await _until(self._reactor, end, [*(server.stop() for server in servers), *queues])
         for server in servers:
             server.abort()
-        await _until(self._reactor, end, [shift.assembly.agent.stop() for shift in shifts])
+        await _until(self._reactor, end, [shift.stop_agents() for shift in shifts])
         await DeferredList([maybeDeferred(shift.names.stop) for shift in shifts], consumeErrors=True)
 
     @property

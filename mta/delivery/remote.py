@@ -180,13 +180,13 @@ class RemoteAgent:
 
     async def _policy_at(self, host: Host, policy: TlsPolicy) -> TlsPolicy | Deferral:
         """What is demanded of one host, or why it may not have the message."""
-        if not policy.allows_host(host.name):
-            reason = f"{host.name} is none of the mail hosts that the policy ({policy.why}) allows"
-            return Deferral(reason, Phase.TLS, Scope.MESSAGE, host.name, enhanced="4.7.5")
-        if self._policies is None:
-            return policy
-        found = self._policies.at_host(policy, host)
-        return await found if isinstance(found, Deferred) else found
+        found = self._policies.at_host(policy, host) if self._policies is not None else policy
+        known = await found if isinstance(found, Deferred) else found
+        # Only now: with TLSA records of its own a host need not be in its domain's MTA-STS policy.
+        if isinstance(known, Deferral) or known.allows_host(host.name):
+            return known
+        reason = f"{host.name} is none of the mail hosts that the policy ({known.why}) allows"
+        return Deferral(reason, Phase.TLS, Scope.MESSAGE, host.name, enhanced="4.7.5")
 
     async def _connect(self, destination: Destination, server: Server) -> ClientConnection | Deferral:
         """

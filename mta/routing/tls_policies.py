@@ -59,7 +59,7 @@ class ConfiguredTls:
 
     def at_host(self, policy: TlsPolicy, host: Host) -> TlsPolicy | Deferral:
         if policy.level is TlsLevel.DANE and policy.tlsa is None:
-            reason = f"DANE is demanded ({policy.source.value}), and no TLSA records of {host.name} are known"
+            reason = f"DANE is demanded ({policy.source.value}), and no usable TLSA records of {host.name} are known"
             return Deferral(reason, Phase.TLS, Scope.MESSAGE, host.name, enhanced="4.7.5")
         return policy
 

@@ -24,7 +24,7 @@ from mta.tls_policy import TlsLevel, TlsPolicy
 # Why the server's certificate matches none of the policy's TLSA records, "" where it does.
 Dane = Callable[[SSL.Connection, TlsPolicy], str]
 
-_REACHED = {TlsLevel.VERIFY: "verified", TlsLevel.DANE: "DANE"}
+_REACHED = {TlsLevel.VERIFY: "verified", TlsLevel.DANE: "verified"}
 
 
 @implementer(IClientTls)

@@ -21,7 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 
 from mta.tls.reference_ids import UNREADABLE, is_for, names_in
-from mta.tls.tlsa import CERTIFICATE, DANE_EE, DANE_TA, FULL, KEY, Tlsa, counting
+from mta.tls.tlsa import CERTIFICATE, DANE_EE, DANE_TA, FULL, KEY, counting, is_meant
+from mta.tls_policy import Tlsa
 
 # Chains have two to four certificates. A hostile one with more would have each compared with each record.
 MAX_CHAIN = 10
@@ -73,7 +74,7 @@ def judge_chain(
         return Verdict(False, "the server has no certificate")
     chain = chain[:MAX_CHAIN]
     for record in usable:
-        if record.usage == DANE_EE and record.names(chain[0]):
+        if record.usage == DANE_EE and is_meant(chain[0], record):
             # RFC 7672 3.1.1, 3.2.1: neither names nor dates matter. The record says that this is the server.
             return Verdict(True, f"the server's certificate matches TLSA {record}", record)
     anchors = [record for record in usable if record.usage == DANE_TA]
@@ -116,7 +117,7 @@ def _anchor_trouble(chain: Sequence[x509.Certificate], record: Tlsa, names: Sequ
 def _anchors(chain: Sequence[x509.Certificate], record: Tlsa) -> list[x509.Certificate]:
     """The certificates that a DANE-TA record lets us trust."""
     # Not the server's own: an anchor is what issued it. DANE-EE is for the other (as OpenSSL has it).
-    anchors = [certificate for certificate in chain[1:] if record.names(certificate)]
+    anchors = [certificate for certificate in chain[1:] if is_meant(certificate, record)]
     if not anchors and record.matching == FULL:
         if record.selector == CERTIFICATE:
             # RFC 7671 5.2.2: the one kind of anchor that the server need not send.

@@ -17,7 +17,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from mta.interfaces import IResolver
 from mta.lookup import Answer, Status
 from mta.outcome import Deferral, Phase, Scope
-from mta.tls.tlsa import Tlsa, counting, read_tlsa
+from mta.tls.tlsa import counting, read_tlsa
+from mta.tls_policy import Tlsa
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,25 @@ class DaneLookup:
         """
         return Deferred.fromCoroutine(self._for_host(host, port, mx_secure, names))
 
-    async def _for_domain(self, domain: str, host: str, port: int) -> Found:
+    def names(self, domain: str) -> Deferred[tuple[str, ...] | Deferral]:
+        """
+        The names that the MX records of `domain` vouch for: itself, and what it is an alias of; () where they are
+        insecure, so that DANE applies to none of its hosts. For `for_host`.
+        """
+        return Deferred.fromCoroutine(self._names(domain))
+
+    async def _names(self, domain: str, host: str | None = None) -> tuple[str, ...] | Deferral:
         mx = await self._resolver.lookup(domain, "MX")
         if mx.status is Status.COULD_NOT_ASK:
             return _deferral(domain, "MX", host, mx)
+        if not mx.secure:
+            return ()
         # Without MX records the domain is its own host (RFC 7672 2.2.2), and that there are none is as secure.
-        names = (domain, mx.canonical) if mx.canonical else (domain,)
-        return await self._for_host(host, port, mx.secure, names)
+        return (domain, mx.canonical) if mx.canonical else (domain,)
+
+    async def _for_domain(self, domain: str, host: str, port: int) -> Found:
+        names = await self._names(domain, host)
+        return names if isinstance(names, Deferral) else await self._for_host(host, port, bool(names), names)
 
     async def _for_host(self, host: str, port: int, mx_secure: bool, names: Sequence[str]) -> Found:
         # RFC 7672 2.2.1: who can forge the MX record needs no forged certificate. 2.2: an address has no records.
@@ -128,7 +141,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _deferral(name: str, kind: str, host: str, answer: Answer) -> Deferral:
+def _deferral(name: str, kind: str, host: str | None, answer: Answer) -> Deferral:
     """RFC 7672 2.1.2: a host whose records can't be had is one that can't be reached: the next one, or later."""
     reason = f"cannot look up {kind} of {name} for DANE: {answer.reason or 'no answer'}"
     return Deferral(reason, Phase.DNS, Scope.OURSELVES, host, enhanced="4.4.3")

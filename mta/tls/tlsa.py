@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
+
+from mta.tls_policy import Tlsa
 
 DANE_TA = 2  # a trust anchor of the domain
 DANE_EE = 3  # the certificate of the server itself
@@ -24,46 +25,32 @@ KEY = 1
 FULL = 0
 # RFC 6698 2.1.3 and 7.4; the larger the number, the stronger the digest: both the registry and we order them so.
 _DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
-_TOLD = 16  # octets of the data in a log line: enough to find the record
 
 _SEQUENCE, _VERSION = 0x30, 0xA0
 
 
-@dataclass(frozen=True, slots=True)
-class Tlsa:
-    """One record: certificate usage, selector, matching type, and the data to match."""
+def is_usable(record: Tlsa) -> bool:
+    """
+    Whether a record can authenticate a mail server at all.
 
-    usage: int
-    selector: int
-    matching: int
-    data: bytes
+    RFC 7672 3.1.3: the PKIX usages, 0 and 1, are of no use where nobody agrees on authorities. RFC 6698 4.1: unknown
+    parameters and malformed data make a record unusable.
+    """
+    if record.usage not in (DANE_TA, DANE_EE) or record.selector not in (CERTIFICATE, KEY):
+        return False
+    if record.matching == FULL:
+        return _is_readable(record.data, record.selector)
+    digest = _DIGESTS.get(record.matching)
+    return digest is not None and len(record.data) == digest().digest_size
 
-    def __str__(self) -> str:
-        more = "..." if len(self.data) > _TOLD else ""
-        return f"{self.usage} {self.selector} {self.matching} {self.data[:_TOLD].hex()}{more}"
 
-    @property
-    def is_usable(self) -> bool:
-        """
-        Whether it can authenticate a mail server at all.
-
-        RFC 7672 3.1.3: the PKIX usages, 0 and 1, are of no use where nobody agrees on authorities. RFC 6698 4.1:
-        unknown parameters and malformed data make a record unusable.
-        """
-        if self.usage not in (DANE_TA, DANE_EE) or self.selector not in (CERTIFICATE, KEY):
-            return False
-        if self.matching == FULL:
-            return _is_readable(self.data, self.selector)
-        digest = _DIGESTS.get(self.matching)
-        return digest is not None and len(self.data) == digest().digest_size
-
-    def names(self, certificate: x509.Certificate) -> bool:
-        """Whether it is this certificate, or its key, that the record means."""
-        selected = certificate.public_bytes(Encoding.DER) if self.selector == CERTIFICATE else key_of(certificate)
-        if self.matching == FULL:
-            return selected == self.data
-        digest = _DIGESTS.get(self.matching)
-        return digest is not None and digest(selected).digest() == self.data
+def is_meant(certificate: x509.Certificate, record: Tlsa) -> bool:
+    """Whether it is this certificate, or its key, that a record means."""
+    selected = certificate.public_bytes(Encoding.DER) if record.selector == CERTIFICATE else key_of(certificate)
+    if record.matching == FULL:
+        return selected == record.data
+    digest = _DIGESTS.get(record.matching)
+    return digest is not None and digest(selected).digest() == record.data
 
 
 def read_tlsa(rdata: bytes) -> Tlsa:
@@ -80,7 +67,7 @@ def counting(records: Iterable[Tlsa]) -> tuple[Tlsa, ...]:
     RFC 7671 9: for each usage and selector those with full data, and of those with digests the strongest kind alone.
     The others are there for clients that know no better.
     """
-    usable = [record for record in records if record.is_usable]
+    usable = [record for record in records if is_usable(record)]
     strongest: dict[tuple[int, int], int] = {}
     for record in usable:
         kind = record.usage, record.selector

@@ -103,6 +103,11 @@ class RefusedStartTests(EndToEndCase):
             daemon.config.write_text(text)
             self.refused(daemon, os.EX_CONFIG, "'relay'", endpoint)
 
+    def test_authorities_for_policies(self) -> None:
+        """Without the authorities that MTA-STS is to trust nothing starts, and they are named (EX_CONFIG)."""
+        daemon = Daemon(self._folder("sts"), '\n[sts]\nca_file = "/nowhere/authorities.pem"\n')
+        self.refused(daemon, os.EX_CONFIG, "sts.ca_file: /nowhere/authorities.pem")
+
     def test_second_instance(self) -> None:
         """A second daemon on the same state does not start, and the first goes on (EX_TEMPFAIL)."""
         daemon = self.daemon()

@@ -25,7 +25,7 @@ from mta.lookup import Answer, Status
 from mta.outcome import Deferral
 from mta.tls.dane import judge_chain
 from mta.tls.dane_lookup import DaneLookup, DaneRecords, Found
-from mta.tls.tlsa import Tlsa
+from mta.tls_policy import Tlsa
 from tests.end_to_end.daemon import Daemon, EndToEndCase, eventually
 from tests.real_peers.signed_dns import SignedDns, forged
 from tests.tls.chains import NOW, root, tlsa

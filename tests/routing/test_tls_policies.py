@@ -71,6 +71,6 @@ class ConfiguredTlsTests(SynchronousTestCase):
         policy = TlsPolicy(TlsLevel.DANE, TlsSource.DOMAIN)
         found = self.tls.at_host(policy, Host("mx.test"))
         assert isinstance(found, Deferral)
-        self.assertEqual("DANE is demanded (domain), and no TLSA records of mx.test are known", found.reason)
+        self.assertEqual("DANE is demanded (domain), and no usable TLSA records of mx.test are known", found.reason)
         known = TlsPolicy(TlsLevel.DANE, tlsa=(Tlsa(3, 1, 1, b"x"),))
         self.assertIs(known, self.tls.at_host(known, Host("mx.test")))

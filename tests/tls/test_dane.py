@@ -14,7 +14,7 @@ from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.tls.dane import Verdict, judge_chain, judge_connection
-from mta.tls.tlsa import Tlsa
+from mta.tls_policy import Tlsa
 from tests.tls.chains import CLIENT, NOW, SERVER, Issued, root, signed_with_sha1, tlsa
 
 ROOT = root()

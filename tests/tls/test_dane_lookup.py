@@ -10,7 +10,7 @@ from mta.dns.fake import FakeResolver, Zones
 from mta.lookup import MX, Answer, Record, Status
 from mta.outcome import Deferral, Phase, Scope
 from mta.tls.dane_lookup import DaneLookup, DaneRecords, Found
-from mta.tls.tlsa import Tlsa
+from mta.tls_policy import Tlsa
 
 RDATA = b"\x03\x01\x01" + b"\xab" * 32
 TLSA = Tlsa(3, 1, 1, b"\xab" * 32)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.tls.tlsa import Tlsa, counting, key_of, read_tlsa
+from mta.tls.tlsa import counting, is_meant, is_usable, key_of, read_tlsa
+from mta.tls_policy import Tlsa
 from tests.tls.chains import about_key, root, tlsa
 
 ONE, OTHER = root("one"), root("other")
@@ -36,7 +37,7 @@ class ReadTests(SynchronousTestCase):
     def test_any_bytes(self, rdata: bytes) -> None:
         """Whatever the RDATA, it is a record that can be asked whether it is usable and printed."""
         record = read_tlsa(rdata)
-        self.assertIn(record.is_usable, (True, False))
+        self.assertIn(is_usable(record), (True, False))
         self.assertTrue(str(record).isprintable())
 
     def test_usable(self) -> None:
@@ -45,7 +46,7 @@ class ReadTests(SynchronousTestCase):
         for usage in (2, 3):
             for selector in (0, 1):
                 for matching in (0, 1, 2):
-                    self.assertTrue(tlsa(usage, selector, matching, certificate).is_usable)
+                    self.assertTrue(is_usable(tlsa(usage, selector, matching, certificate)))
         good = tlsa(3, 1, 1, certificate).data
         for record in (
             tlsa(0, 0, 1, certificate),  # RFC 7672 3.1.3: PKIX-TA
@@ -62,7 +63,7 @@ class ReadTests(SynchronousTestCase):
             read_tlsa(b""),
             read_tlsa(b"\x03\x01"),
         ):
-            self.assertFalse(record.is_usable, record)
+            self.assertFalse(is_usable(record), record)
 
 
 class CountingTests(SynchronousTestCase):
@@ -88,20 +89,20 @@ class NamesTests(SynchronousTestCase):
         for selector in (0, 1):
             for matching in (0, 1, 2):
                 record = tlsa(3, selector, matching, ONE.certificate)
-                self.assertTrue(record.names(ONE.certificate), record)
-                self.assertFalse(record.names(OTHER.certificate), record)
+                self.assertTrue(is_meant(ONE.certificate, record), record)
+                self.assertFalse(is_meant(OTHER.certificate, record), record)
 
     def test_renewed(self) -> None:
         """RFC 7672 3.1.1: a key outlives the certificates that it gets."""
         renewed = root("one", key=ONE.key)
-        self.assertTrue(tlsa(3, 1, 1, ONE.certificate).names(renewed.certificate))
-        self.assertFalse(tlsa(3, 0, 1, ONE.certificate).names(renewed.certificate))
+        self.assertTrue(is_meant(renewed.certificate, tlsa(3, 1, 1, ONE.certificate)))
+        self.assertFalse(is_meant(renewed.certificate, tlsa(3, 0, 1, ONE.certificate)))
 
     def test_vector(self) -> None:
         """RFC 7671 9, its example: each of the three records names a certificate with that key."""
         certificate = about_key(KEY)
         self.assertEqual(KEY, key_of(certificate))
-        self.assertEqual([True] * 3, [record.names(certificate) for record in VECTOR])
+        self.assertEqual([True] * 3, [is_meant(certificate, record) for record in VECTOR])
 
     def test_keys_of_every_kind(self) -> None:
         """The key is taken out as it stands there, whatever its kind."""
