@@ -8,6 +8,7 @@ import functools
 import os
 import random
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +28,7 @@ from mta.tls.dane import judge_chain
 from mta.tls.dane_lookup import DaneLookup, DaneRecords, Found
 from mta.tls_policy import Tlsa
 from tests.end_to_end.daemon import Daemon, EndToEndCase, eventually
+from tests.peers.certificates import made
 from tests.real_peers.signed_dns import SignedDns, forged
 from tests.tls.chains import NOW, root, tlsa
 
@@ -215,3 +217,34 @@ class DaemonTests(EndToEndCase):
             eventually(functools.partial(self.says, daemon, words), words)
             daemon.stop()
             daemon.output.unlink()
+
+    def test_delivery(self) -> None:
+        """A daemon delivers to one whose key is in the signed zone, and keeps mail for a host with another key."""
+        issued = made("anything")
+        (self.top / "cert.pem").write_bytes(issued.pem)
+        (self.top / "key.pem").write_bytes(issued.key_pem)
+        for name in ("peer", "dns"):
+            (self.top / name).mkdir()
+        files = f'certificate = "{self.top}/cert.pem"\nkey = "{self.top}/key.pem"\n'
+        peer = Daemon(self.top / "peer", f"\n[[tls.certificates]]\n{files}")
+        peer.config.write_text(peer.config.read_text().replace("local.test", "peer.test"))
+        self.addCleanup(peer.stop, signal.SIGKILL)
+        peer.start()
+        good, wrong = (text(tlsa(3, 1, 1, each)) for each in (issued.certificate, NEW.certificate))
+        at = f"_{peer.port}._tcp"
+        zone = f"mx 0 IN A 127.0.0.1\n{at}.mx 0 IN {good}\nbad 0 IN A 127.0.0.1\n{at}.bad 0 IN {wrong}\n"
+        dns = SignedDns(self.top / "dns", {"secure.test.": zone}, unsigned=(), forge={})
+        self.addCleanup(dns.stop)
+        routes = "".join(
+            f'\n[[route]]\nrecipients = ["{user}@peer.test"]\nnext_hop = "smtp://{host}.secure.test:{peer.port}"\n'
+            'tls = "dane"\n'
+            for user, host in (("alice", "mx"), ("bob", "bad"))
+        )
+        daemon = self.daemon(self.configured(dns.port, routes))
+        eventually(functools.partial(self.says, daemon, "DANE is on"), "DANE is on")
+        for user in ("alice", "bob"):
+            daemon.submit("carol@example.org", f"{user}@peer.test")
+        eventually(lambda: peer.mailbox("alice"), "the message of alice")
+        for words in ("TLSv1.3 verified (route: dane)", "match none of the TLSA records (3 1 1)"):
+            eventually(functools.partial(self.says, daemon, words), words)
+        self.assertEqual([], peer.mailbox("bob"))
