@@ -7,8 +7,6 @@ Never: imports Twisted, changes anything.
 
 from __future__ import annotations
 
-from OpenSSL import SSL
-
 from mta.config.schema import Config
 from mta.tls.configured import files, terms
 from mta.tls.contexts import Contexts
@@ -31,8 +29,8 @@ def look(config: Config, now: float) -> tuple[list[str], list[str]]:
         wanted = terms(config)
         if pairs:
             Contexts(pairs, wanted)
-    except (PairError, SSL.Error) as error:
-        problems.append(f"tls: {error if isinstance(error, PairError) else f'OpenSSL refuses {error}'}")
+    except PairError as error:
+        problems.append(str(error))
     return [f"{config.source}: {problem}" for problem in problems], told
 
 

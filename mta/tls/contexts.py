@@ -3,7 +3,7 @@ OpenSSL's contexts of a server.
 
 Owns: versions, ciphers and options; which pairs answer to which name (SNI, RFC 6066 3); asking for client certificates.
 Never: reads a file; judges a client's certificate (`mta/tls/server.py`).
-Fails: `OpenSSL.SSL.Error` where OpenSSL does not take what it is given.
+Fails: `PairError` where OpenSSL does not take what it is given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from OpenSSL import SSL
 
-from mta.tls.pairs import Pair
+from mta.tls.pairs import Pair, PairError
 
 VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
@@ -50,6 +50,12 @@ class Contexts:
     def __init__(self, pairs: Sequence[Pair], terms: Terms) -> None:
         self._terms = terms
         self._made: dict[tuple[int, ...], SSL.Context] = {}
+        try:
+            self._make(pairs)
+        except SSL.Error as error:
+            raise PairError(f"tls: OpenSSL refuses {_words(error)}") from error
+
+    def _make(self, pairs: Sequence[Pair]) -> None:
         first = pairs[0]
         akin = [pair for pair in pairs if not set(pair.names).isdisjoint(first.names) or pair is first]
         self.default = self._context(akin)
@@ -79,6 +85,11 @@ class Contexts:
         name = connection.get_servername()
         if name is not None:
             connection.set_context(self.for_name(name.decode("ascii", "replace")))
+
+
+def _words(error: SSL.Error) -> str:
+    parts = error.args[0] if error.args else ()
+    return "; ".join(str(part[-1]) for part in parts) or "them"
 
 
 def _above(name: str) -> str:

@@ -61,17 +61,14 @@ class ServerTls:
         self.certificates: Certificates = Certificates(pairs, seconds, known)
         self._contexts: Contexts | None = None
         if self.certificates.pairs:
-            try:
-                self._contexts = Contexts(self.certificates.pairs, terms)
-            except SSL.Error as error:
-                raise PairError(f"tls: OpenSSL refuses {_words(error)}") from error
+            self._contexts = Contexts(self.certificates.pairs, terms)
 
     def connection(self, peer_closed: Callable[[], None]) -> SSL.Connection | None:
         if self.certificates.look():
             try:
                 self._contexts = Contexts(self.certificates.pairs, self._terms)
-            except SSL.Error as error:
-                self._log.error("the certificates are as they were: OpenSSL refuses {why}", why=_words(error))
+            except PairError as error:
+                self._log.error("the certificates are as they were: {why}", why=error)
         if self._contexts is None:
             return None
         connection = _Connection(self._contexts.default, None)
@@ -102,8 +99,3 @@ class _Connection(SSL.Connection):
             if told is not None:
                 told()
             raise SSL.WantReadError from None
-
-
-def _words(error: SSL.Error) -> str:
-    parts = error.args[0] if error.args else ()
-    return "; ".join(str(part[-1]) for part in parts) or "them"
