@@ -7,7 +7,6 @@ Never: is imported before a command asks; knows the question.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -16,9 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mta.config.schema import Config
-from mta.dns.cache import Cache
+from mta.dns.configured import resolver_of, servers_of
 from mta.dns.resolver import Resolver
-from mta.dns.servers import system_servers
 
 Answer = TypeVar("Answer")
 # The reactor is many interfaces in one object, and no type says so.
@@ -34,15 +32,7 @@ def answer(config: Config, ask: Callable[[Any, Resolver], Coroutine[Deferred[Any
     got: list[Answer | Failure] = []
 
     async def asking() -> None:
-        resolver = Resolver(
-            reactor=_reactor,
-            servers=config.dns.servers or system_servers(),
-            timeout=config.dns.timeout,
-            attempts=config.dns.attempts,
-            rng=random.SystemRandom(),  # query ids must not be guessed (RFC 5452 9.2)
-            cache=Cache(_reactor, config.dns.cache_size),
-            negative_ttl=config.dns.negative_ttl,
-        )
+        resolver = resolver_of(config.dns, _reactor, servers_of(config.dns))
         try:
             got.append(await ask(_reactor, resolver))
         except Exception:

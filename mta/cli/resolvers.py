@@ -12,15 +12,16 @@ import secrets
 import socket
 
 from mta.config.sending import Dns
+from mta.dns.configured import servers_of
 from mta.dns.question import Question
-from mta.dns.servers import are_trusted, system_servers
+from mta.dns.servers import are_trusted
 from mta.dns.wire import Alias, Refusal, judge, query, read_response
 from mta.lookup import Status
 
 
 def findings(config: Dns) -> tuple[list[str], list[str]]:
     """What is right with the resolvers, and what is wrong."""
-    servers = config.servers or system_servers()
+    servers = servers_of(config)
     good: list[str] = []
     bad: list[str] = []
     for host, port in servers:

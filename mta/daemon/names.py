@@ -7,16 +7,13 @@ Never: reads a configuration file, decides what an answer means.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
 from mta.config.sending import Dns
-from mta.dns.cache import Cache
-from mta.dns.resolver import Resolver
-from mta.dns.servers import are_trusted, system_servers
+from mta.dns.configured import resolver_of, servers_of
+from mta.dns.servers import are_trusted
 from mta.dns.validation import Validation
 
 
@@ -24,27 +21,17 @@ class Names:
     """`resolver` asks as `config` says. `start` watches whether its servers validate; `stop` closes all sockets."""
 
     def __init__(self, config: Dns, reactor: Any) -> None:
-        self._config = config
-        self._reactor = reactor
-        servers = config.servers or system_servers()
+        servers = servers_of(config)
         trusted = are_trusted(servers, config.trust_ad)
-        self.resolver = self._made(servers, config.cache_size, trusted)
+        self.resolver = resolver_of(config, reactor, servers, trusts_ad=trusted)
         # One for each server: who answers a question must not be the order of the servers. They remember nothing.
-        self._each = {f"{host} port {port}": self._made([(host, port)], 0, True) for host, port in servers if trusted}
+        self._each = {
+            f"{host} port {port}": resolver_of(config, reactor, [(host, port)], cache_size=0, trusts_ad=True)
+            for host, port in servers
+            if trusted
+        }
         self._validation = Validation(
             clock=reactor, resolver=self.resolver, servers=self._each, name=config.validated_name
-        )
-
-    def _made(self, servers: Sequence[tuple[str, int]], cache_size: int, trusts_ad: bool) -> Resolver:
-        return Resolver(
-            reactor=self._reactor,
-            servers=servers,
-            timeout=self._config.timeout,
-            attempts=self._config.attempts,
-            rng=random.SystemRandom(),  # query ids must not be guessed (RFC 5452 9.2)
-            cache=Cache(self._reactor, cache_size),
-            negative_ttl=self._config.negative_ttl,
-            trusts_ad=trusts_ad,
         )
 
     def start(self) -> None:
