@@ -89,6 +89,15 @@ def parse_domain(text: str, *, utf8: bool = False) -> str:
     return text.lower()
 
 
+def is_ip_address(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address, without brackets."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _to_ascii(text: str) -> str:
     if len(text) > MAX_DOMAIN:  # before the work, not after it
         raise AddressError(f"domain is longer than {MAX_DOMAIN} octets")

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from mta.address import is_ip_address
+
 SYSTEM_FILE = Path("/etc/resolv.conf")
 PORT = 53
 # resolv.conf(5), MAXNS: more are not looked at.
@@ -28,7 +30,7 @@ def servers_in(text: str) -> list[tuple[str, int]]:
     servers = []
     for line in text.splitlines():
         words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver" and _is_address(words[1]):
+        if len(words) >= 2 and words[0] == "nameserver" and is_ip_address(words[1]):
             servers.append((words[1], PORT))
     return servers[:MAX_SERVERS] or [LOCAL]
 
@@ -51,11 +53,3 @@ def are_trusted(servers: Iterable[tuple[str, int]], trust: Trust) -> bool:
     if trust == "local":
         return all(ipaddress.ip_address(host).is_loopback for host, _ in servers)
     return trust == "all"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

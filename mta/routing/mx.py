@@ -8,10 +8,9 @@ Fails: never; trouble is a `Deferral` or a `Failure`.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Container, Iterable
 
-from mta.address import AddressError, parse_domain
+from mta.address import AddressError, is_ip_address, parse_domain
 from mta.destination import Host
 from mta.lookup import MX, Answer, Status
 from mta.outcome import Deferral, Failure, Phase, Scope
@@ -100,13 +99,7 @@ def _is_host_name(name: str) -> bool:
         parse_domain(name)
     except AddressError:
         return False
-    if name.startswith("["):
-        return False
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return True
-    return False
+    return not (name.startswith("[") or is_ip_address(name))
 
 
 def _before_ourselves(

@@ -10,13 +10,13 @@ reason can be told in words.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
+from mta.address import is_ip_address
 from mta.interfaces import IClientTls, IHandshake
 from mta.tls.peer_certificate import Findings, name_trouble
 from mta.tls_policy import TlsLevel, TlsPolicy
@@ -68,7 +68,7 @@ class Handshake:
         connection = self._connection = SSL.Connection(self._context, None)
         connection.set_connect_state()
         name = self._policy.base or self._host  # RFC 7672 8.1: with DANE the base domain
-        if not _is_address(name):  # RFC 6066 3: no literal addresses
+        if not is_ip_address(name):  # RFC 6066 3: no literal addresses
             connection.set_tlsext_host_name(name.encode("ascii"))
         if self._policy.level is TlsLevel.VERIFY:
             connection.set_verify(SSL.VERIFY_PEER, self._findings.note)
@@ -89,14 +89,6 @@ class Handshake:
         assert self._connection is not None
         reached = _REACHED.get(self._policy.level, "unverified")
         return f"{self._connection.get_protocol_version_name()} {reached} ({self._policy.why})"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _context() -> SSL.Context:

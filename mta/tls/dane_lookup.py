@@ -8,12 +8,12 @@ Fails: never. Trouble of the DNS is a `Deferral`: the host must not be used with
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from mta.address import is_ip_address
 from mta.interfaces import IResolver
 from mta.lookup import Answer, Status
 from mta.outcome import Deferral, Phase, Scope
@@ -90,7 +90,7 @@ class DaneLookup:
 
     async def _for_host(self, host: str, port: int, mx_secure: bool, names: Sequence[str]) -> Found:
         # RFC 7672 2.2.1: who can forge the MX record needs no forged certificate. 2.2: an address has no records.
-        if not mx_secure or _is_address(host):
+        if not mx_secure or is_ip_address(host):
             return None
         candidates = await self._base_domains(host)
         if isinstance(candidates, Deferral):
@@ -131,14 +131,6 @@ class DaneLookup:
         if itself.status is Status.COULD_NOT_ASK:
             return _deferral(host, "CNAME", host, itself)
         return (host,) if itself.secure else ()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _deferral(name: str, kind: str, host: str | None, answer: Answer) -> Deferral:

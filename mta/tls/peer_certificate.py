@@ -7,7 +7,6 @@ Never: trusts anybody (the context says whom), decides what becomes of the conne
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +14,8 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
+
+from mta.address import is_ip_address
 
 # x509_vfy.h, X509_V_ERR_*: the findings that happen, each by the leaf and by an authority above it.
 _NOT_YET, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_ROOT = 9, 10, 18, 19
@@ -75,12 +76,10 @@ def name_trouble(connection: SSL.Connection, names: Sequence[str]) -> str:
 
 
 def _verify_name(connection: SSL.Connection, name: str) -> None:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        verify_hostname(connection, name)  # RFC 9525: names of subjectAltName alone, wildcards for one label
-    else:
+    if is_ip_address(name):
         verify_ip_address(connection, name)
+    else:
+        verify_hostname(connection, name)  # RFC 9525: names of subjectAltName alone, wildcards for one label
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
