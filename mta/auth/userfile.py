@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mta.auth.passwords import ScramKeys, hashed, prepared, read_scram_keys, scram_keys
+from mta.durable import sync_folder
 from mta.policy.directory import folded
 
 _HEAD = "# Users of AUTH, written by `mta user`: name, state, argon2 hash, keys of SCRAM-SHA-256, addresses.\n"
@@ -118,11 +119,7 @@ def write(path: Path, users: Iterable[User]) -> None:
                 os.fchown(file.fileno(), there.st_uid, there.st_gid)
         os.fsync(file.fileno())
     fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from mta.address import Address
+from mta.durable import sync_folder
 from mta.policy.directory import folded
 
 # Everything else is written as %XX: "/" and NUL would change the path, a shell reads the others in its own way. "%" is
@@ -129,7 +130,7 @@ class MailboxFile:
         self.end()
         self.sync()
         self.show()
-        _sync(self.folder)
+        sync_folder(self.folder)
 
     def abort(self) -> None:
         """Remove what was written. Harmless where nothing was."""
@@ -163,7 +164,7 @@ class MailboxFile:
             self._make_folder(folder.parent)
         with contextlib.suppress(FileExistsError):  # another thread, or another recipient's turn
             folder.mkdir(0o700)
-            _sync(folder.parent)
+            sync_folder(folder.parent)
 
 
 def store_group(messages: Sequence[tuple[MailboxFile, bytes]]) -> list[Exception | None]:
@@ -211,15 +212,7 @@ def store_group(messages: Sequence[tuple[MailboxFile, bytes]]) -> list[Exception
 
 def _sync_error(folder: str) -> OSError | None:
     try:
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         return error
     return None
-
-
-def _sync(folder: str | Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,18 +15,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from mta.durable import sync_folder
 from mta.ids import parse_id, spell
 from mta.spool.errors import SpoolDamageError, SpoolError
 
 FOLDER = "content"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class ContentFiles:
@@ -45,7 +38,7 @@ class ContentFiles:
         """Make the folder where it is missing. Raises `SpoolError`."""
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            _sync(self._folder.parent)
+            sync_folder(self._folder.parent)
         except OSError as error:
             raise SpoolError(f"{self._folder}: cannot make the folder: {error.strerror}") from error
 
@@ -82,7 +75,7 @@ class ContentFiles:
         """Make the names of all files that were secured durable: once for a whole batch."""
         if self._unnamed:
             try:
-                _sync(self._folder)
+                sync_folder(self._folder)
             except OSError as error:
                 raise SpoolError(f"spool: cannot write content: {error.strerror}") from error
             self._unnamed = False
