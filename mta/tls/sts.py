@@ -153,8 +153,8 @@ class StsPolicies:
             self._known.popitem(last=False)
 
     def _is_due(self, stored: Stored) -> bool:
-        """Whether the domain should be asked: at half of a short life, or after some hours."""
-        return self._clock.seconds() >= stored.checked + min(CHECK_EVERY, max(stored.policy.max_age / 2, BACK_OFF))
+        """Whether the domain should be asked."""
+        return self._clock.seconds() >= stored.checked + _check_after(stored)
 
     # Asking
 
@@ -236,8 +236,7 @@ class StsPolicies:
             self._note("sts-failed", {**fields, "kept": kept} if kept else fields)
         if stored is not None:
             # Asked again when the back-off is over, and not only hours later.
-            due = min(CHECK_EVERY, max(stored.policy.max_age / 2, BACK_OFF))
-            self._remember(domain, replace(stored, checked=max(stored.checked, retry - due)))
+            self._remember(domain, replace(stored, checked=max(stored.checked, retry - _check_after(stored))))
 
     async def _write(self, domain: str, stored: Stored) -> None:
         self._remember(domain, stored)
@@ -267,6 +266,11 @@ class StsPolicies:
 def _ends(stored: Stored) -> float:
     """When it is no longer applied."""
     return stored.fetched + max(stored.policy.max_age, SHORTEST_LIFE)
+
+
+def _check_after(stored: Stored) -> float:
+    """Seconds after a look at the domain until the next one is due: some hours, or half of a short life."""
+    return min(CHECK_EVERY, max(stored.policy.max_age / 2, BACK_OFF))
 
 
 def _is_old(stored: Stored, now: float) -> bool:
