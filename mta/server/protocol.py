@@ -268,7 +268,7 @@ class ServerProtocol(SecureLineReceiver):
                 return None if self._begin_tls() else session.answered(replies.TLS_UNAVAILABLE.reply)
             case MailFrom() if self._sessions.stopping:
                 return session.answered(replies.SHUTTING_DOWN.fill(hostname=listener.hostname))
-            case Hello() if session.is_secure:
+            case Hello() if session.is_secure and listener.authentication is not None:
                 session.binding = channel_binding(self.transport)
             case Authenticate() | Respond():
                 self._authenticate(question)

@@ -117,7 +117,8 @@ class Authenticating(Standing):
         match step:
             case Challenge(data):
                 self.exchanging = True
-                return b"334 %b\r\n" % binascii.b2a_base64(data, newline=False)
+                challenge = binascii.b2a_base64(data, newline=False).decode("ascii")
+                return auth_replies.CHALLENGE.fill(challenge=challenge).encode()
             case Granted(identity):
                 self.identity = identity
                 return auth_replies.AUTHENTICATED.wire
