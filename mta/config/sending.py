@@ -20,6 +20,7 @@ from mta.config.fields import (
     HostName,
     Languages,
     OptionalCount,
+    OptionalFile,
     OptionalHostName,
     OptionalIP,
     OptionalMailbox,
@@ -255,7 +256,7 @@ class ClientTls(Table):
         unit="table of levels",
         source="what was agreed with partners",
     )
-    ca_file: OptionalPath = option(
+    ca_file: OptionalFile = option(
         "",
         'A PEM file with the authorities that "verify" trusts; empty for those of the system. Relative to the directory'
         " that the daemon is started in.",

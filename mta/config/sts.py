@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from mta.config.fields import OptionalPath, PositiveDuration
+from mta.config.fields import OptionalFile, PositiveDuration
 from mta.config.option import Table, option
 from mta.sts_policy import MAX_AGE, is_pattern
 
@@ -63,7 +63,7 @@ class Sts(Table):
         unit="true, false",
         source="mox does; a domain without a policy costs one question to the DNS",
     )
-    ca_file: OptionalPath = option(
+    ca_file: OptionalFile = option(
         "",
         "A PEM file with the authorities that web servers with policies are verified by; empty for those of the system."
         " Relative to the directory that the daemon is started in.",
