@@ -14,45 +14,28 @@ import subprocess
 import time
 from contextlib import ExitStack
 from threading import Lock, Thread
+from typing import Any
 
 from mta.ids import parse_id, worker_of
 from tests.end_to_end.daemon import PATIENCE, Daemon, EndToEndCase, eventually, free_port, gone, greeted, route, tool
+from tests.peers.threaded_site import ThreadedSite
 
 
-class CountingSite:
+class CountingSite(ThreadedSite):
     """A server that takes a while for each message, and counts how many connections it has at once."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.open = self.most = self.taken = 0
         self.lock = Lock()
-        self._server = _Server(("127.0.0.1", 0), _Session)
-        self._server.site = self
-        self.port: int = self._server.server_address[1]
-        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    site: CountingSite
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A worker was killed: the connection is gone."""
+        super().__init__(_Session)
 
 
 class _Session(socketserver.StreamRequestHandler):
-    server: _Server
+    server: Any  # it has the `CountingSite`
 
     def handle(self) -> None:
-        site = self.server.site
+        site: CountingSite = self.server.site
         with site.lock:
             site.open += 1
             site.most = max(site.most, site.open)

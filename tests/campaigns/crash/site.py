@@ -13,9 +13,11 @@ import socketserver
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock, Thread
+from threading import Lock
+from typing import Any
 
 from tests.campaigns.crash.ledger import Arrival, Ledger, Reply, Side, token_and_digest
+from tests.peers.threaded_site import ThreadedSite
 
 _PATH = re.compile(rb"<([^<>]*)>")
 
@@ -38,7 +40,7 @@ class Temper:
 CALM = Temper(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-class Site:
+class Site(ThreadedSite):
     """A running site; `temper` may be changed at any time."""
 
     def __init__(self, ledger: Ledger, seed: int, temper: Temper) -> None:
@@ -47,11 +49,7 @@ class Site:
         self.refusals = 0
         self._rng = random.Random(seed)
         self._lock = Lock()
-        self._server = _Server(("127.0.0.1", 0), _Session)
-        self._server.site = self
-        self.port: int = self._server.server_address[1]
-        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="site", daemon=True)
-        self._thread.start()
+        super().__init__(_Session)
 
     def happens(self, chance: float) -> bool:
         """One throw of the dice."""
@@ -65,25 +63,9 @@ class Site:
         with self._lock:
             return self._rng.uniform(0, self.temper.longest_wait)
 
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    site: Site
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """The daemon was killed in the middle of a dialogue: that is what we are here for."""
-
 
 class _Session(socketserver.StreamRequestHandler):
-    server: _Server
+    server: Any  # it has the `Site`
     disable_nagle_algorithm = True
     timeout = 60
 
