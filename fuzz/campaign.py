@@ -38,7 +38,7 @@ class Result:
     """
     What one target's run came to: counts of inputs, edges covered at the start and the end, inputs found useful.
 
-    `words` are those of the exception that was found, `trouble` says why the run was none.
+    `words` are those of the exception that was found, or libFuzzer's own; `trouble` says why the run was none.
     """
 
     target: str
@@ -109,7 +109,10 @@ def _run(
     except subprocess.TimeoutExpired:
         return Result(name, trouble=f"it did not end within {START} s of its time"), []
     result = _read(name, ran.stderr)
-    inputs = [artifact.read_bytes() for artifact in sorted(artifacts.iterdir())]
+    found = sorted(artifacts.iterdir())
+    inputs = [artifact.read_bytes() for artifact in found]
+    if found and not result.words:  # no exception: libFuzzer itself has ended it, with a name for why
+        result.words = f"libFuzzer's word for it: {', '.join(artifact.name.partition('-')[0] for artifact in found)}"
     if ran.returncode and not inputs:
         result.trouble = (ran.stderr.strip().splitlines() or ["no word"])[-1]
     return result, inputs
