@@ -271,6 +271,8 @@ def _servers(
                 auth_in_clear=listener.auth_without_tls,
                 submitters=submitters,
                 hide_submitter=config.auth.hide_submitter,
+                proxies=listener.proxies,
+                xclient=listener.xclient,
             ),
         )
         for listener in config.listeners

@@ -39,9 +39,11 @@ TERMINAL = frozenset((Kind.DELIVERED, Kind.BOUNCED, Kind.EXPIRED, Kind.DISCARDED
 MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
         Kind.ACCEPTED: (
-            "The message is durable in the spool and was acknowledged.",
+            "The message is durable in the spool and was acknowledged; `proxy` is who named the client where that did"
+            " not come itself.",
             (
                 "client",
+                "proxy",
                 "helo",
                 "listener",
                 "protocol",

@@ -204,6 +204,10 @@ def _endpoint(text: str) -> str:
         raise ValueError(f'"{text}": write it with "tcp:", and tls = "implicit" beside it')
     if found[1] in ("tcp", "tcp6"):
         _check_tcp(text)
+    # Twisted's own would greet, and judge, the proxy: who comes through it would have the proxy's rights.
+    if found[1] == "haproxy":
+        plain = text.removeprefix("haproxy:")
+        raise ValueError(f'"{text}": write "{plain}", and list the networks of the proxies under proxies')
     return text
 
 

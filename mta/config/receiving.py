@@ -72,6 +72,19 @@ class Listener(Table):
         unit="true, false",
         source="RFC 4954 4, RFC 8314",
     )
+    proxies: tuple[Network, ...] = option(
+        (),
+        "The networks of the proxies in front of it: their connections begin with a PROXY header, version 1 or 2, that"
+        " names the client; TLS, also implicit, begins behind it. All others are served as the clients that they are.",
+        unit="list of networks",
+        source="Exim hosts_proxy; nobody until named",
+    )
+    xclient: tuple[Network, ...] = option(
+        (),
+        "The networks of the filters and proxies that may say with XCLIENT whose session it is.",
+        unit="list of networks",
+        source="Postfix smtpd_authorized_xclient_hosts, empty",
+    )
 
 
 class Relay(Table):
@@ -275,6 +288,12 @@ class Limits(Table):
         "How long a policy may take to decide on a command, before the client is told 451 and goes on.",
         unit="duration",
         source="RFC 5321 4.5.3.2.3: clients wait 5 minutes for the reply to RCPT",
+    )
+    proxy_timeout: PositiveDuration = option(
+        "5s",
+        "How long a connection from one of listener.proxies may take to name its client.",
+        unit="duration",
+        source="Postfix smtpd_upstream_proxy_timeout",
     )
     free_space_percent: Annotated[int, Field(ge=0, le=90)] = option(
         10,

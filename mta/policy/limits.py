@@ -30,9 +30,10 @@ class ServerLimits:
     All limits of the server.
 
     Octets: `message_size`, `header_size`, `command_line` (with CRLF), `text_line` (with CRLF). Seconds: `idle_timeout`,
-    `error_delay`, `greet_wait`, `policy_timeout`. `connection_rate`, `message_rate` and `recipient_rate` are of one
-    client in a minute, the latter two 0 for any number; `errors_soft` and `errors_hard` count the errors since a
-    session's last message; `hops` is Received fields, `mime_depth` levels of parts. All others are counts.
+    `error_delay`, `greet_wait`, `policy_timeout`, `proxy_timeout`. `connection_rate`, `message_rate` and
+    `recipient_rate` are of one client in a minute, the latter two 0 for any number; `errors_soft` and `errors_hard`
+    count the errors since a session's last message; `hops` is Received fields, `mime_depth` levels of parts. All others
+    are counts.
     """
 
     connections: int
@@ -56,6 +57,7 @@ class ServerLimits:
     hops: int
     greet_wait: float
     policy_timeout: float
+    proxy_timeout: float
 
 
 class Connections:

@@ -8,6 +8,7 @@ Never: binds a port.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
@@ -20,6 +21,7 @@ from mta.policy.limits import Connections, ServerLimits
 from mta.policy.submitters import NO_LIMITS, Submitters
 from mta.server.listener import Listener, Locate, Log, Policy
 from mta.server.protocol import ServerProtocol
+from mta.server.proxied import ProxiedProtocol
 from mta.server.sessions import Sessions
 
 
@@ -27,7 +29,8 @@ class ServerFactory(protocol.ServerFactory):
     """
     Makes an SMTP session of each connection.
 
-    `listener` is its name in the configuration; the other arguments are those of `mta.server.listener.Listener`.
+    `listener` is its name in the configuration, `proxies` are the networks of the peers that begin with a PROXY header,
+    `xclient` those of the peers that may use XCLIENT; the other arguments are those of `mta.server.listener.Listener`.
     """
 
     noisy = False
@@ -58,6 +61,8 @@ class ServerFactory(protocol.ServerFactory):
         auth_in_clear: bool = False,
         submitters: Submitters | None = None,
         hide_submitter: bool = False,
+        proxies: Iterable[str] = (),
+        xclient: Iterable[str] = (),
     ) -> None:
         self._listener = Listener(
             hostname=hostname,
@@ -83,16 +88,24 @@ class ServerFactory(protocol.ServerFactory):
             auth_in_clear=auth_in_clear,
             submitters=submitters or Submitters(NO_LIMITS, frozenset()),
             hide_submitter=hide_submitter,
+            xclient=_networks(xclient),
         )
         self._sessions = Sessions(clock)
+        self._proxies = _networks(proxies)
 
     @property
     def sessions(self) -> int:
         """How many connections are open."""
         return len(self._sessions)
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:  # noqa: ARG002 (the transport knows it too)
-        return ServerProtocol(self._listener, self._sessions)
+    def buildProtocol(self, addr: IAddress | None) -> ServerProtocol | ProxiedProtocol:
+        listener, sessions = self._listener, self._sessions
+        if self._proxies is not None:
+            peer = str(getattr(addr, "host", ""))  # a UNIX address has none
+            # By the address alone: a header that was looked for in what strangers send would let them choose theirs.
+            if self._proxies.contains(peer):
+                return ProxiedProtocol(listener, sessions, peer, partial(ServerProtocol, listener, sessions))
+        return ServerProtocol(listener, sessions)
 
     def stop(self) -> Deferred[None]:
         """
@@ -105,3 +118,9 @@ class ServerFactory(protocol.ServerFactory):
     def abort(self) -> None:
         """Give every peer 421 now; content that has not reached its end is forgotten."""
         self._sessions.abort()
+
+
+def _networks(networks: Iterable[str]) -> Networks | None:
+    """None for none: then nothing is looked up for a connection."""
+    listed = tuple(networks)
+    return Networks(listed) if listed else None

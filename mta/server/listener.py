@@ -60,6 +60,7 @@ class Listener:
     call. `tls` None: there is none; `implicit_tls`: it begins with the connection, and not with STARTTLS;
     `handshake_timeout` is in seconds. `authentication` knows who may log in, None: nobody; `auth_in_clear`: without
     TLS, too. `submitters` holds what they may do, `hide_submitter` says whether a Received field tells where they are.
+    `xclient` are the clients that may say whose session it is, None for nobody.
     """
 
     hostname: str
@@ -85,6 +86,7 @@ class Listener:
     auth_in_clear: bool = False
     submitters: Submitters = field(default_factory=lambda: Submitters(NO_LIMITS, frozenset()))
     hide_submitter: bool = False
+    xclient: Networks | None = None
     terms: Terms = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class Listener:
             starttls=self.tls is not None and not self.implicit_tls and self.role != "closed",
             mechanisms=() if self.authentication is None else tuple(self.authentication.mechanisms),
             auth_in_clear=self.auth_in_clear,
+            xclient=self.xclient is not None,
         )
         object.__setattr__(self, "terms", terms)
 

@@ -11,6 +11,7 @@ Fails: never: its Deferreds fire with a step.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -29,12 +30,17 @@ _BINDING_VERSION = "TLSv1.3"
 
 
 class Login:
-    """The attempts on one connection, from `client`; who is `trusted` is not blocked."""
+    """
+    The attempts on one connection, from `client`; who is `trusted` is not blocked.
 
-    def __init__(self, listener: Listener, client: str, trusted: bool) -> None:
+    `more` is what the log lines tell of the connection besides.
+    """
+
+    def __init__(self, listener: Listener, client: str, trusted: bool, more: Mapping[str, str]) -> None:
         self._listener = listener
         self._client = client
         self._trusted = trusted
+        self._more = more
         self._failures = 0
         self._mechanism = ""
         self._conversation: IConversation | None = None
@@ -86,7 +92,7 @@ class Login:
     def _note(self, kind: str, session: ServerSession, **fields: str) -> None:
         listener = self._listener
         where = {"listener": listener.name, "client": self._client, "helo": session.helo}
-        listener.log(kind, {**where, "mechanism": self._mechanism, **fields})
+        listener.log(kind, {**where, "mechanism": self._mechanism, **fields, **self._more})
 
 
 def channel_binding(transport: Any) -> bytes | None:

@@ -1,13 +1,15 @@
 """
 One connection of an SMTP client.
 
-Owns: when replies are written: the greeting, delays, idleness, the last words; and the message under way.
-Never: knows the grammar or the order of commands (`mta/smtp/server.py`), or decides on a recipient (`mta/policy/`).
-Fails: never towards the reactor. A fault of ours is logged and answered 451; the session goes on without its message.
+Owns: when replies are written: the greeting, delays, idleness, the last words.
+Never: knows the grammar or the order of commands (`mta/smtp/server.py`), decides on a recipient (`mta/policy/`), or
+takes content (`mta/server/intake.py`).
+Fails: never towards the reactor; a fault of ours is logged and answered 451.
 
 Log lines: ``connection-refused``, ``command-refused`` (one for each 4xx or 5xx), ``connection-closed`` (by us, or in
 the middle of a message), ``tls-failed`` (a handshake came to nothing), ``session-transcript`` (the last lines of one
-that we closed for its errors), ``fault``. All carry the listener and the client.
+that we closed for its errors), ``xclient`` (and what it said), ``fault``. All carry the listener and the client, and
+the proxy where there is one.
 """
 
 from __future__ import annotations
@@ -15,27 +17,23 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mta.entry import Entry
-from mta.envelope import Envelope, Origin
-from mta.ids import spell
 from mta.policy.verdict import Verdict
 from mta.server.answers import answer
 from mta.server.budget import within_budget
+from mta.server.intake import Intake
 from mta.server.listener import Listener
 from mta.server.login import Login, channel_binding
-from mta.server.reception import Reception, apology, described, receive
-from mta.server.secure_lines import SecureLineReceiver
 from mta.server.sessions import Sessions
 from mta.server.transcript import Transcript
+from mta.server.via import Via
 from mta.smtp import replies
 from mta.smtp.authenticating import LONGEST_LINE
 from mta.smtp.commands import Hello, MailFrom
-from mta.smtp.questions import Authenticate, EndOfData, Question, Respond, StartChunk, StartData, StartTls
-from mta.smtp.server import ServerSession
+from mta.smtp.questions import Authenticate, Question, Respond, StartChunk, StartData, StartTls
 from mta.smtp.server_reply import ServerReply
+from mta.smtp.xclient import Xclient
 
 # Seconds of silence that an untrusted client is allowed when connections run short (Postfix: smtpd_timeout, stress).
 STRESS_IDLE = 10.0
@@ -47,46 +45,31 @@ _NO_CERTIFICATE = "no certificate can be used"
 LAST_REPLY = 10.0
 
 
-class ServerProtocol(SecureLineReceiver):
+class ServerProtocol(Intake):
     """A connection, from the moment it is made; see `mta.server.factory.ServerFactory`."""
 
     # Defaults of an idle connection, as in PatientLineReceiver.
-    _log = Logger()
-    _session: ServerSession | None = None
-    _reception: Reception | None = None
     _login: Login | None = None
     _timer: IDelayedCall | None = None
-    _client = "unknown"
-    _trusted = False
-    _admitted = False
-    _verb = b""
     _transcript: Transcript | None = None
 
-    def __init__(self, listener: Listener, sessions: Sessions) -> None:
-        super().__init__(listener.clock, listener.limits.command_line)
-        self._listener = listener
+    def __init__(self, listener: Listener, sessions: Sessions, via: Via | None = None) -> None:
+        super().__init__(listener, via)
         self._sessions = sessions
 
     # Connection
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        host = getattr(self.wire.getPeer(), "host", None)  # a UNIX address has none
-        if isinstance(host, str):
-            self._client = host
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # replies are small and complete: to hold them back costs a delayed ACK
         self._sessions.join(self)
-        listener = self._listener
-        self._trusted = listener.policy.is_trusted(self._client)
-        verdict = listener.connections.admit(self._client, self._trusted, self.active_at)
-        self._admitted = verdict.accepts
-        if verdict.reply is not None:
-            self._note("connection-refused", reply=str(verdict.reply), reason=verdict.reason)
-            self._hang_up(verdict.reply.encode())
+        refusal = self._admit()
+        if refusal is not None:
+            self._hang_up(refusal.encode())
         elif self._sessions.stopping:
             self._hang_up_with(replies.SHUTTING_DOWN)
-        elif listener.implicit_tls:  # RFC 8314 3.3
+        elif self._listener.implicit_tls:  # RFC 8314 3.3
             if not self._begin_tls():
                 self.handshake_failed(_NO_CERTIFICATE)
                 self._hang_up(b"")
@@ -105,26 +88,16 @@ class ServerProtocol(SecureLineReceiver):
         self._timer = self._listener.clock.callLater(self._listener.greet_wait(self._trusted), self._greet)
 
     def _greet(self) -> None:
-        listener = self._listener
         self._timer = None
-        self.active_at = listener.clock.seconds()
-        unwanted = listener.policy.is_refused(self._client)
-        self._session = ServerSession(listener.terms, self._trusted, listener.normalizes(self._client), unwanted)
-        if self.encryption is not None:
-            self._session.secured()
-        if listener.terms.closed:
-            self._note("connection-refused", reply="521", reason="role closed")
-        elif unwanted:
-            self._note("connection-refused", reply="554", reason="relay.refused")
-        self.wire.write(self._session.greeting())
+        self.active_at = self._listener.clock.seconds()
+        self.wire.write(self._begin_session())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         if self._reception is not None:
             self._note("connection-closed", reason="lost in the middle of a message")
         self._forget()
-        if self._admitted:
-            self._listener.connections.leave(self._client)
+        self._leave()
         self._sessions.leave(self)
 
     def peer_ended(self) -> None:
@@ -186,8 +159,7 @@ class ServerProtocol(SecureLineReceiver):
     # Reading
 
     def handshake_done(self) -> None:
-        assert self.encryption is not None
-        self._trusted = self._trusted or self.encryption.may_relay
+        self._trusted = self._trusted or self._certified
         self.active_at = self._listener.clock.seconds()
         if self._session is None:
             self._welcome()
@@ -231,27 +203,7 @@ class ServerProtocol(SecureLineReceiver):
         self._verb = b""
         self._reply(self._current.line_too_long(start))
 
-    def content_received(self, data: bytes) -> None:
-        session = self._current
-        waiting = self._store(session.content(data))
-        ended = session.ended
-        if waiting is not None:
-            self.wait()
-        if ended:
-            # At once, also when the end has to wait: what the peer sends meanwhile comes behind it.
-            self.end_content(session.rest)
-        if waiting is not None:
-            waiting.addBoth(self._stored, ended)
-        elif ended:
-            self._end_of_data()
-
     # Answering
-
-    @property
-    def _current(self) -> ServerSession:
-        session = self._session
-        assert session is not None
-        return session
 
     def _answer(self, question: Question) -> bytes | None:
         """The reply to the command that the question came from; None where it comes later."""
@@ -260,9 +212,11 @@ class ServerProtocol(SecureLineReceiver):
             case StartChunk():
                 self._start_chunk()
                 return None
+            case Xclient():
+                self._login = None  # what comes next is tried by somebody else
+                return self._begin_anew(session, question)
             case StartData(envelope):
-                self._reception = receive(self._listener, self._client, session, envelope, self.encryption)
-                self.begin_content()
+                self._start_data(envelope)
                 return session.answered(None)
             case StartTls():
                 return None if self._begin_tls() else session.answered(replies.TLS_UNAVAILABLE.reply)
@@ -296,24 +250,10 @@ class ServerProtocol(SecureLineReceiver):
     def _authenticate(self, question: Authenticate | Respond) -> None:
         self.wait()
         if self._login is None:
-            self._login = Login(self._listener, self._client, self._trusted)
+            self._login = Login(self._listener, self._client, self._trusted, self._proxied)
         stepped = self._login.step(question, self._current)
         stepped.addCallback(lambda step: self._reply(self._current.authenticated(step)))
         stepped.addErrback(self._log_failure)
-
-    def _start_chunk(self) -> None:
-        """Make a place for the content with the first chunk, and take the octets of this one."""
-        session = self._current
-        if self._reception is None and not session.condemned:
-            try:
-                self._reception = receive(self._listener, self._client, session, session.envelope, self.encryption)
-            except Exception:
-                self._report_fault("a chunk")
-                session.spoil()
-        if session.ended:
-            self._end_of_data()
-        else:
-            self.begin_content()
 
     def _decided(self, verdict: Verdict) -> None:
         self._reply(self._current.answered(verdict.reply, verdict.recipients, verdict.expanded))
@@ -355,101 +295,6 @@ class ServerProtocol(SecureLineReceiver):
             self._hang_up_with(replies.SHUTTING_DOWN)
         else:
             self.go_on()
-
-    # The message under way
-
-    def _store(self, content: bytes) -> Deferred[None] | None:
-        """Pass content on to the spool, unless the message will be refused; a Deferred asks to wait for it."""
-        reception, session = self._reception, self._current
-        if session.condemned:
-            self._drop_reception()
-        elif reception is not None:
-            try:
-                return reception.write(content)
-            except Exception as fault:
-                self._report_fault("content")
-                session.spoil(apology(fault))
-                self._drop_reception()
-        return None
-
-    def _stored(self, _result: object, ended: bool) -> None:
-        if self.closing_at is not None:
-            return
-        if ended:
-            self._end_of_data()
-        else:
-            self.go_on()
-
-    def _end_of_data(self) -> None:
-        self._verb = b"."
-        session, reception = self._current, self._reception
-        try:
-            if reception is None:
-                asked = session.end_of_data(0)
-            else:
-                asked = session.end_of_data(reception.hops, reception.header_too_large, reception.too_deep)
-            if isinstance(asked, EndOfData):
-                assert reception is not None
-                self._commit(reception, asked.envelope)
-                return
-            reply = asked
-        except Exception:
-            reply = self._fault("the end of a message")
-        if not session.in_transaction:  # behind a chunk, more may come
-            self._drop_reception()
-        self._reply(reply)
-
-    def _commit(self, reception: Reception, envelope: Envelope) -> None:
-        """Make the message durable; nothing is said and nothing is read before that is known."""
-        listener, session = self._listener, self._current
-        claim = listener.queue.wants_claim()
-        details = described(self.encryption)
-        if session.identity is not None:
-            details["user"] = session.identity.user
-        origin = Origin(self._client, session.helo, listener.name, session.protocol, details)
-        committed = reception.commit(envelope, origin, listener.clock.seconds(), claim)
-        self._reception = None
-        self.wait()
-        committed.addCallbacks(self._committed, self._not_committed, callbackArgs=(claim,))
-        committed.addErrback(self._log_failure)
-
-    def _committed(self, entry: Entry, claim: bool) -> None:
-        # The message is ours now, whatever happens here and whether the peer is still there or not.
-        try:
-            self._listener.queue.accepted(entry, claim)
-        except Exception:
-            self._report_fault("a message that is safe in the spool")
-        self._reply(self._current.queued(spell(entry.message)))
-
-    def _not_committed(self, failure: Failure) -> None:
-        self._note("fault", where="the spool", reason=f"{type(failure.value).__name__}: {failure.value}")
-        self._reply(self._current.failed(apology(failure.value)))
-
-    def _drop_reception(self) -> None:
-        reception, self._reception = self._reception, None
-        if reception is not None:
-            reception.abort()
-
-    # Faults of ours
-
-    def _fault(self, where: str) -> bytes:
-        """Log the exception that is being handled, forget the message; the reply."""
-        self._report_fault(where)
-        self._drop_reception()
-        self.end_content()
-        return self._current.failed()
-
-    def _report_fault(self, where: str) -> None:
-        self._log_failure(Failure(), where)
-
-    def _log_failure(self, failure: Failure, where: str = "a reply") -> None:
-        self._log.failure("fault while handling {where}", failure=failure, where=where)
-        self._note("fault", where=where, reason=f"{type(failure.value).__name__}: {failure.value}")
-
-    def _note(self, kind: str, **fields: str) -> None:
-        session = self._session
-        helo = session.helo if session is not None else ""
-        self._listener.log(kind, {"listener": self._listener.name, "client": self._client, "helo": helo, **fields})
 
 
 def _printable(verb: bytes) -> str:

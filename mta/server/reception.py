@@ -92,9 +92,18 @@ class Reception:
 
 
 def receive(
-    listener: Listener, client: str, session: ServerSession, envelope: Envelope, encryption: Encryption | None
+    listener: Listener,
+    client: str,
+    session: ServerSession,
+    envelope: Envelope,
+    encryption: Encryption | None,
+    name: str | None = None,
 ) -> Reception:
-    """Make a place in the spool for the message that a session has under way; `client` is the peer's address."""
+    """
+    Make a place in the spool for the message that a session has under way.
+
+    `client` is the client's address, `name` the host name that a proxy vouches for.
+    """
     queue_id = listener.queue.new_id()
     recipients = envelope.recipients
     # RFC 5321 7.2: with several recipients, none may learn of the others. A name beyond ASCII stays out.
@@ -104,7 +113,7 @@ def receive(
     trace = received(
         helo="" if hidden else session.helo,
         client_ip="" if hidden else client,
-        client_name=None,
+        client_name=None if hidden else name,
         by=listener.hostname,
         protocol=session.protocol,
         queue_id=spell(queue_id),

@@ -26,7 +26,7 @@ from mta.smtp.extensions import (
 )
 
 # Commands of extensions that we do not offer: 502, not 500 (RFC 5321 4.2.4).
-NOT_IMPLEMENTED = frozenset(b"ATRN AUTH BURL ETRN ONEX STARTTLS VERB XCLIENT XFORWARD".split())
+NOT_IMPLEMENTED = frozenset(b"ATRN AUTH BURL ETRN ONEX STARTTLS VERB XFORWARD".split())
 # RFC 5321 F.1, F.6: of RFC 821, and gone.
 OBSOLETE = frozenset(b"SAML SEND SOML TURN".split())
 

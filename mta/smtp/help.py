@@ -30,15 +30,16 @@ _SMTP: dict[str, tuple[str, str]] = {
     **_COMMON,
     "ETRN": ("ETRN [@]domain", "RFC 1985"),
     "AUTH": ("AUTH mechanism [initial-response]", "RFC 4954 4"),
+    "XCLIENT": ("XCLIENT attribute=value...", "Postfix's XCLIENT_README"),
 }
 _LMTP: dict[str, tuple[str, str]] = {"LHLO": ("LHLO hostname", "RFC 2033 4.1"), **_COMMON}
 
 
-def help_on(topic: str, terms: Terms, trusted: bool, secure: bool = False) -> Reply:
+def help_on(topic: str, terms: Terms, trusted: bool, secure: bool = False, substitutes: bool = False) -> Reply:
     """
     The answer to HELP: 211 with all commands that a client, `trusted` or not, may use, or 214 with one, the `topic`.
 
-    `secure` within TLS.
+    `secure` within TLS, `substitutes` where it may use XCLIENT.
 
     RFC 5321 4.2.2: 211 is the help reply of the system, 214 tells how a command is used.
     """
@@ -49,6 +50,7 @@ def help_on(topic: str, terms: Terms, trusted: bool, secure: bool = False) -> Re
         "ETRN": terms.etrn,
         "STARTTLS": terms.starttls and not secure,
         "AUTH": bool(terms.mechanisms),
+        "XCLIENT": substitutes,
     }
     topics = [verb for verb in known if offered.get(verb, True)]
     verb = topic.upper()

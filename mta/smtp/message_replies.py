@@ -101,7 +101,7 @@ NESTED_MAIL = ServerReply(
     503,
     "5.5.1",
     "A message is under way; finish it or send RSET",
-    "MAIL came twice, or STARTTLS behind it.",
+    "MAIL came twice; or a message is no place for this command.",
     "RFC 5321 4.1.4",
 )
 CHUNKS_UNDER_WAY = ServerReply(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mta.envelope import Envelope
 from mta.smtp.commands import Etrn, Expand, Hello, MailFrom, RcptTo, Verify
+from mta.smtp.xclient import Xclient
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ Question = (
     | Verify
     | Expand
     | Etrn
+    | Xclient
     | StartData
     | StartChunk
     | EndOfData

@@ -173,7 +173,7 @@ BAD_PARAMETER = ServerReply(
     501,
     "5.5.4",
     "Parameter is malformed or given twice: {parameter}",
-    "A parameter of MAIL or RCPT breaks the grammar, has an impossible value or repeats.",
+    "A parameter of MAIL, RCPT or XCLIENT breaks the grammar, has an impossible value or repeats.",
     "RFC 5321 4.1.2, 4.1.1.11",
 )
 UNKNOWN_TOPIC = ServerReply(
@@ -223,6 +223,13 @@ REFUSED_CLIENT = ServerReply(
     "RFC 5321 3.1",
 )
 UNKNOWN_NAME = ServerReply(550, "5.1.1", "Nobody of that name here", "VRFY or EXPN found nothing.", "RFC 5321 4.3.2")
+XCLIENT_DENIED = ServerReply(
+    550,
+    "5.7.1",
+    "XCLIENT is for the peers that this listener names, and you are none of them",
+    "The client is not in `listener.xclient`.",
+    "RFC 5321 4.2.2; Postfix's XCLIENT_README",
+)
 AMBIGUOUS = ServerReply(
     553,
     "5.1.4",

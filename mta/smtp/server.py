@@ -45,6 +45,7 @@ from mta.smtp.incoming import Incoming
 from mta.smtp.questions import EndOfData, Question, StartChunk, StartData, StartTls
 from mta.smtp.server_reply import ServerReply
 from mta.smtp.stages import MOVES, Stage
+from mta.smtp.substitution import Substitution
 from mta.smtp.terms import Terms
 
 __all__ = ["EndOfData", "Question", "ServerSession", "StartChunk", "StartData", "StartTls"]
@@ -54,7 +55,7 @@ _HELLOS = frozenset((b"EHLO", b"HELO", b"LHLO"))
 _INTERNATIONAL = frozenset((b"MAIL", b"RCPT", b"VRFY", b"EXPN"))
 
 
-class ServerSession(Authenticating):
+class ServerSession(Substitution):
     """
     One session.
 
@@ -219,7 +220,7 @@ class ServerSession(Authenticating):
 
     def _help(self, argument: str) -> bytes:
         self._conduct.junk()
-        return self._given(help_on(argument, self._terms, self._trusted, self.is_secure))
+        return self._given(help_on(argument, self._terms, self._trusted, self.is_secure, self.may_substitute))
 
     def _vrfy(self, argument: str) -> bytes | Question:
         question = read_verify(argument)
@@ -292,6 +293,7 @@ class ServerSession(Authenticating):
         b"ETRN": _etrn,
         b"STARTTLS": _starttls,
         b"AUTH": Authenticating._auth,
+        b"XCLIENT": Substitution._xclient,
         b"QUIT": _quit,
     }
     # RFC 2033 4.1: LHLO is EHLO by another name, and there is neither of the others.
@@ -340,7 +342,8 @@ class ServerSession(Authenticating):
                 self._message = None
                 self.helo, self.extended = name, extended
                 self._move(b"EHLO")
-                wire = self._terms.hello(self._trusted, self.is_secure, self.is_bound) if extended else self._terms.helo
+                hello = self._terms.hello(self._trusted, self.is_secure, self.is_bound)
+                wire = self._offered(hello) if extended else self._terms.helo
             case StartTls():
                 self._move(b"STARTTLS")
                 wire = replies.START_TLS.wire

@@ -25,8 +25,8 @@ class Terms:
 
     `lmtp` where the listener speaks LMTP (RFC 2033), `etrn` where ETRN is offered, `closed` where it takes no mail from
     anybody (RFC 7504 3), `starttls` where TLS may begin. `mechanisms` of AUTH in the order they are told,
-    `auth_in_clear` where they are offered without TLS, too (RFC 4954). `greeting` and `helo` are replies ready for the
-    wire, as are those of `hello`.
+    `auth_in_clear` where they are offered without TLS, too (RFC 4954). `xclient` where some clients may use XCLIENT.
+    `greeting` and `helo` are replies ready for the wire, as are those of `hello`.
     """
 
     hostname: str
@@ -45,6 +45,7 @@ class Terms:
     starttls: bool = False
     mechanisms: tuple[str, ...] = ()
     auth_in_clear: bool = False
+    xclient: bool = False
     greeting: bytes = field(init=False)
     helo: bytes = field(init=False)
     _hellos: dict[tuple[bool, bool, bool], bytes] = field(init=False, repr=False)

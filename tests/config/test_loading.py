@@ -180,6 +180,9 @@ BAD: dict[str, list[str]] = {
     "[[listener]]\nname = 'b'\nendpoint = 'tcp:25:interfce=127.0.0.1'\nrole = 'relay'": [
         '8: listener 2: endpoint: "tcp:25:interfce=127.0.0.1": unknown option "interfce"; did you mean "interface"?'
     ],
+    "[[listener]]\nname = 'b'\nendpoint = 'haproxy:tcp:25'\nrole = 'relay'": [
+        '8: listener 2: endpoint: "haproxy:tcp:25": write "tcp:25", and list the networks of the proxies under proxies'
+    ],
     "[[listener]]\nname = 'b'\nendpoint = 'tcp:25:backlog=many'\nrole = 'relay'": [
         '8: listener 2: endpoint: "tcp:25:backlog=many": "many" is not a number'
     ],

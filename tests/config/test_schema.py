@@ -97,6 +97,7 @@ DEFAULTS = {
         "hops": 50,
         "greet_wait": 0.0,
         "policy_timeout": 30.0,
+        "proxy_timeout": 5.0,
         "free_space_percent": 10,
     },
     "content": {"bare_newlines": "reject", "normalize_networks": ()},

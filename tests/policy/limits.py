@@ -31,5 +31,6 @@ def limits_for_tests(**changed: Any) -> ServerLimits:
         "hops": 50,
         "greet_wait": 0.0,
         "policy_timeout": 30.0,
+        "proxy_timeout": 5.0,
     }
     return ServerLimits(**{**fields, **changed})

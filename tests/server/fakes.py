@@ -198,7 +198,8 @@ class Client:
 
     def __init__(self, site: Site, host: str = STRANGER, peer: object | None = None) -> None:
         self.wire = Wire(IPv4Address("TCP", host, 4000) if peer is None else peer)
-        self.server: ServerProtocol = site.factory.buildProtocol(None)
+        # Behind a proxy it is not the session itself, but does what a transport asks of it.
+        self.server = cast("ServerProtocol", site.factory.buildProtocol(self.wire.getPeer()))
         self.open = True
         self.wire.lost = self.vanish
         self.server.makeConnection(self.wire)
