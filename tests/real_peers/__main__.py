@@ -19,6 +19,7 @@ from tests.real_peers import (
     test_exim,
     test_postfix,
     test_postfix_tls,
+    test_proxies,
     test_sinks,
     test_tls,
 )
@@ -32,6 +33,7 @@ _MODULES = (
     test_clients,
     test_sinks,
     test_tls,
+    test_proxies,
     test_chain,
 )
 
