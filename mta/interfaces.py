@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mta.selection import Selection
     from mta.sts_policy import StsPolicy
     from mta.tls_policy import TlsPolicy
+    from mta.web import WebAnswer, WebRequest
 
     Changed = list[tuple[int, str]]
 
@@ -276,4 +277,14 @@ class IAuthentication(Interface):
         """Begin an exchange with one of `mechanisms`.
 
         `client` is its IP address, `binding` the channel binding of its TLS connection, if there is one.
+        """
+
+
+class IWebClient(Interface):
+    """Asks web servers, over HTTPS alone."""
+
+    def ask(request: WebRequest) -> Deferred[WebAnswer]:
+        """Send the request, and give the whole answer, whatever its status is. Fails with `mta.web.WebError`.
+
+        The certificate is verified, no redirect is followed, and no more is taken than the request says.
         """

@@ -52,7 +52,8 @@ def show(config: str | None, domain: str, as_json: bool) -> int:
 
 def _looked(config: Config, domain: str) -> Look:
     from mta.asking import answer
-    from mta.tls.sts_fetch import StsFetcher, trusted
+    from mta.tls.https_connection import trusted
+    from mta.tls.sts_fetch import StsFetcher
     from mta.tls.sts_look import look
     from mta.tls.sts_store import FOLDER, StsStore
 

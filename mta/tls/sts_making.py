@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred
 
 from mta.config.schema import Config
 from mta.interfaces import IResolver
+from mta.tls.https_connection import trusted
 from mta.tls.sts import StsPolicies
-from mta.tls.sts_fetch import StsFetcher, trusted
+from mta.tls.sts_fetch import StsFetcher
 from mta.tls.sts_store import FOLDER, StsStore
 
 

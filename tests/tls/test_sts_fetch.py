@@ -17,17 +17,9 @@ from twisted.web.client import ResponseDone
 
 from mta.dns.fake import FakeResolver
 from mta.sts_policy import Mode, StsPolicy
-from mta.tls.sts_fetch import (
-    FETCH_ERROR,
-    INVALID,
-    MAX_ADDRESSES,
-    MAX_RECEIVED,
-    WEBPKI_INVALID,
-    BodyReader,
-    FetchError,
-    StsFetcher,
-    trusted,
-)
+from mta.tls.https import MAX_ADDRESSES
+from mta.tls.https_connection import BodyReader, trusted
+from mta.tls.sts_fetch import FETCH_ERROR, INVALID, MAX_RECEIVED, WEBPKI_INVALID, FetchError, StsFetcher
 from mta.tls.sts_text import MAX_POLICY
 from tests.tls.web_server import POLICY, Plain, WebServer, issued, response, self_signed
 

@@ -41,7 +41,8 @@ class WebConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._read += data
-        if not self._read.endswith(b"\r\n\r\n"):
+        _head, end, body = self._read.partition(b"\r\n\r\n")
+        if not end or len(body) < self._server.body:
             return
         self._server.requests.append(self._read)
         assert self.transport is not None
@@ -67,7 +68,8 @@ class WebServer:
     """
     Listens on a free port of 127.0.0.1.
 
-    `answer` is sent to each request, `endless` again and again behind it; `requests` are those that came in whole.
+    `answer` is sent to each request, `endless` again and again behind it; `requests` are those that came in whole, with
+    bodies of `body` octets.
     """
 
     def __init__(self, reactor: Any, certificate: trustme.LeafCert | bytes) -> None:
@@ -75,6 +77,7 @@ class WebServer:
         self.answer = response()
         self.endless = b""
         self.closes = False
+        self.body = 0
         self.requests: list[bytes] = []
         self.connections = 0
         self.poured = 0
