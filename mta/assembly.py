@@ -29,7 +29,7 @@ from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Transport
 from mta.dns.destinations import Destinations
 from mta.ids import QueueIds
-from mta.interfaces import IDeliveryAgent, IResolver, IServerTls, ISpool, IStsPolicies, ITlsPolicies
+from mta.interfaces import IDeliveryAgent, IResolver, IServerTls, ISpool, IStsPolicies, ITlsPolicies, IWebClient
 from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
 from mta.policy.counts import SITES, Counts, LocalCounts
@@ -59,7 +59,7 @@ class Surroundings:
 
     `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail; without `tls`
     the listeners have none. `validates` tells whether secure answers of the resolver are to be had now: only then is
-    DANE asked for. Without `sts` no MTA-STS policies are followed.
+    DANE asked for. Without `sts` no MTA-STS policies are followed. `web` is asked about tokens.
 
     Of `workers` processes this is one: they share `counts`, and `others` tells them that more is due than there is room
     for here.
@@ -79,6 +79,7 @@ class Surroundings:
     tls: IServerTls | None = None
     validates: Callable[[], bool] = lambda: False
     sts: IStsPolicies | None = None
+    web: IWebClient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ def _servers(
         refused=config.relay.refused,
     )
     normalize_networks = Networks(config.content.normalize_networks)
-    authentication = logins(config, around.reactor, around.run_in_thread)
+    authentication = logins(config, around.reactor, around.run_in_thread, around.web)
     submitters = Submitters(
         SubmitterLimits(**{name: getattr(config.auth, name) for name in SubmitterLimits.__slots__}),
         frozenset(config.local.domains),

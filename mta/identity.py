@@ -24,9 +24,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """The conversation goes on: send `data`, and hand over the response."""
+    """
+    The conversation goes on: send `data`, and hand over the response.
+
+    `refused` where the credentials are wrong, `data` tells the client why, and any response ends in the same `Refused`
+    (RFC 7628 3.2.3).
+    """
 
     data: bytes = b""
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +44,15 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The credentials are wrong. `reason` and `user`, "" where it is not known, are for the log, not for the client."""
+    """
+    The credentials are wrong. `reason` and `user`, "" where it is not known, are for the log, not for the client.
+
+    `status` is what a mechanism that tells the client why may say, "" for the usual.
+    """
 
     reason: str
     user: str = ""
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True)

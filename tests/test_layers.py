@@ -50,6 +50,8 @@ SHARED = ("mta.spool.errors", "mta.spool.SpoolError")
 WITHOUT_INPUT_AND_OUTPUT = ("socket", "selectors", "select", "asyncio", "threading", "subprocess", "time", "ssl")
 # Started for a person who waits, or used by what is.
 NEVER_TWISTED = (
+    "mta.auth.claims",
+    "mta.auth.jwks",
     "mta.auth.passwords",
     "mta.auth.userfile",
     "mta.cli",

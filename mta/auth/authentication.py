@@ -21,17 +21,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
-from mta.auth.credentials import IScramKeys, IScramProof, Password, ScramProof
+from mta.auth.bearer import Bearer, bearer_refusal, oauthbearer, xoauth2, xoauth2_refusal
+from mta.auth.credentials import BearerToken, IBearerToken, IScramKeys, IScramProof, NotNow, Password, ScramProof
 from mta.auth.plain import LoginMechanism, Plain
 from mta.auth.scram import Scram
 from mta.identity import Granted, Identity, Refused, Step, Unavailable
 from mta.interfaces import IAuthentication, IConversation
 
 PLUS, SCRAM, PLAIN, LOGIN = "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"
+OAUTHBEARER, XOAUTH2 = "OAUTHBEARER", "XOAUTH2"
 # What each needs of a checker, best first: a client takes the first that it knows (RFC 4954 4 has no order, people do).
 NEEDS: Mapping[str, type[Interface]] = {
     PLUS: IScramProof,
     SCRAM: IScramProof,
+    OAUTHBEARER: IBearerToken,
+    XOAUTH2: IBearerToken,
     PLAIN: IUsernamePassword,
     LOGIN: IUsernamePassword,
 }
@@ -64,8 +68,9 @@ class Realm:
 @implementer(IAuthentication)
 class Authentication:
     """
-    `mechanisms` are those wanted, of which only what `checker` is able to do is offered; `senders` by user.
+    `mechanisms` are those wanted, of which only what `checker` and `tokens` are able to do is offered.
 
+    `checker` is None where nobody logs in by a password, `tokens` where nobody does by a token. `senders` are by user;
     `nonce` makes the server's part of a nonce.
     """
 
@@ -77,12 +82,15 @@ class Authentication:
         *,
         mechanisms: Iterable[str],
         senders: Mapping[str, Iterable[str]],
+        tokens: Any = None,
         nonce: Callable[[], str] = lambda: secrets.token_urlsafe(_NONCE),
     ) -> None:
-        self._portal = Portal(Realm(senders), [ICredentialsChecker(checker)])
+        checkers = [each for each in (checker, tokens) if each is not None]
+        self._portal = Portal(Realm(senders), [ICredentialsChecker(each) for each in checkers])
         self._keys = IScramKeys(checker, None)
+        self._tokens = tokens
         self._nonce = nonce
-        wanted, able = frozenset(mechanisms), checker.credentialInterfaces
+        wanted, able = frozenset(mechanisms), {what for each in checkers for what in each.credentialInterfaces}
         self.mechanisms = tuple(name for name, needed in NEEDS.items() if name in wanted and needed in able)
 
     def begin(self, mechanism: str, client: str, binding: bytes | None) -> IConversation:
@@ -92,6 +100,11 @@ class Authentication:
             conversation = Plain(self._login, client)
         elif mechanism == LOGIN:
             conversation = LoginMechanism(self._login, client)
+        elif mechanism == OAUTHBEARER:
+            refusal = bearer_refusal(self._tokens.scope, self._tokens.openid_configuration)
+            conversation = Bearer(oauthbearer, self._login, refusal)
+        elif mechanism == XOAUTH2:
+            conversation = Bearer(xoauth2, self._login, xoauth2_refusal(self._tokens.scope))
         else:
             offered = binding is not None and PLUS in self.mechanisms
             plus = mechanism == PLUS
@@ -100,13 +113,15 @@ class Authentication:
             )
         return _Guarded(conversation, self._failed)
 
-    def _login(self, credentials: Password | ScramProof) -> Deferred[Step]:
+    def _login(self, credentials: Password | ScramProof | BearerToken) -> Deferred[Step]:
         asked: Deferred[Any] = self._portal.login(credentials, None, ISubmitter)
         return asked.addCallbacks(lambda avatar: Granted(avatar[1]), self._failed, errbackArgs=(credentials.username,))
 
     def _failed(self, failure: Failure, user: str = "") -> Step:
         if failure.check(UnauthorizedLogin):
-            return Refused(str(failure.value) or "refused", user)
+            return Refused(str(failure.value) or "refused", user, getattr(failure.value, "status", ""))
+        if failure.check(NotNow):
+            return Unavailable(str(failure.value))
         if failure.check(CancelledError):  # by whoever asked: it has taken too long
             return Unavailable("no answer in time")
         # Its text may be whatever a checker saw; the type and the place are enough, and passwords stay out.

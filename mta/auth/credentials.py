@@ -1,5 +1,5 @@
 """
-What is handed to a portal (twisted.cred): a password that was told, or a proof that its owner knows it.
+What is handed to a portal (twisted.cred): a password that was told, a proof that its owner knows it, or a token.
 
 Owns: these credentials and what a checker of SCRAM offers beside.
 Never: looks anything up.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted.cred.credentials import ICredentials, IUsernamePassword
@@ -21,6 +21,10 @@ from mta.auth.passwords import ScramKeys
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
+
+
+class NotNow(Exception):  # noqa: N818
+    """Whoever knows can't be asked now; the text is a sentence for the log, and shows no credentials."""
 
 
 @implementer(IUsernamePassword)
@@ -60,6 +64,19 @@ class ScramProof:
             return False
         self.signature = hmac.digest(keys.server, self.message, "sha256")
         return True
+
+
+class IBearerToken(ICredentials):
+    """A token of OAuth 2.0, and who its bearer says it is."""
+
+
+@implementer(IBearerToken)
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """`username` is the authorization identity, "" for whomever the token names. The token stands in no repr."""
+
+    username: str
+    token: str = field(repr=False)
 
 
 class IScramKeys(Interface):

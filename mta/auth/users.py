@@ -68,6 +68,15 @@ class UserFile:
         checked: Deferred[bool] = self._threads.run(self._run, passwords.matches, kept, credentials.password)
         return checked.addCallback(self._judged, user)
 
+    def known(self, name: str) -> Identity:
+        """What is known of a user who logged in without a password; nothing but the name for one who is not here."""
+        user = self._find(name)
+        if user is None:
+            return Identity(name)
+        if not user.enabled:
+            raise UnauthorizedLogin("disabled user")
+        return Identity(user.name, frozenset(user.senders))
+
     def scram_keys(self, username: str) -> Deferred[ScramKeys]:
         """As `IScramKeys` says."""
         try:

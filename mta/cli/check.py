@@ -22,14 +22,33 @@ from mta.config.schema import Config
 
 def _logins(config: Config) -> list[str]:
     """What would keep people from logging in."""
+    return [f"{config.source}: {problem}" for problem in (*_passwords(config), *_keys(config.auth.oauth.jwks))]
+
+
+def _keys(jwks: str) -> list[str]:
+    """What is wrong with a file of keys that tokens are signed with."""
+    if not jwks or "://" in jwks:
+        return []
+    from mta.auth.jwks import KeySetError, keys_in  # cryptography takes its time to load
+
+    try:
+        keys_in(Path(jwks).read_bytes())
+    except KeySetError as error:
+        return [f"auth.oauth.jwks: {jwks}: {error}"]
+    except OSError as error:
+        return [f"auth.oauth.jwks: cannot read {jwks}: {error.strerror}"]
+    return []
+
+
+def _passwords(config: Config) -> list[str]:
     auth = config.auth
     if auth.backend == "file":
         try:
             userfile.read(config.users_path)
         except userfile.UserFileError as error:
-            return [f"{config.source}: auth.users: {error}"]
+            return [f"auth.users: {error}"]
     if auth.backend == "dovecot" and not Path(auth.dovecot).is_socket():
-        return [f"{config.source}: auth.dovecot: {auth.dovecot} is no socket"]
+        return [f"auth.dovecot: {auth.dovecot} is no socket"]
     return []
 
 

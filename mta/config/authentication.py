@@ -13,10 +13,13 @@ from pydantic import AfterValidator
 
 from mta.address import AddressError, parse_address, parse_domain
 from mta.config.fields import BelowState, Count, Duration, FrozenTable, OptionalCount, OptionalPath, PositiveDuration
+from mta.config.oauth import OAuth
 from mta.config.option import Table, option
 from mta.policy.directory import folded
 
-MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
+# Those that a token is shown with.
+TOKENS = ("OAUTHBEARER", "XOAUTH2")
+MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", *TOKENS, "PLAIN", "LOGIN")
 
 
 def sender_pattern(text: str) -> str:
@@ -76,9 +79,10 @@ class Auth(Table):
     )
     mechanisms: tuple[Annotated[str, AfterValidator(_mechanism)], ...] = option(
         MECHANISMS,
-        "The mechanisms that are offered, as far as the backend is able to: SCRAM needs the keys in the file of users.",
+        "The mechanisms that are offered, as far as they can be: SCRAM needs the keys in the file of users, OAUTHBEARER"
+        " and XOAUTH2 need auth.oauth.",
         unit="list of mechanisms",
-        source="RFC 7677, RFC 4616; LOGIN for old mail programs",
+        source="RFC 7677, RFC 7628, RFC 4616; LOGIN for old mail programs",
     )
     senders: Senders = option(
         {},
@@ -122,3 +126,4 @@ class Auth(Table):
         unit="true, false",
         source="RFC 5321 4.4 wants both",
     )
+    oauth: OAuth = option({})

@@ -81,7 +81,11 @@ def _templates(config: Config) -> Iterator[str]:
 
 
 def _authorities(config: Config) -> Iterator[str]:
-    for key, path in (("client.tls.ca_file", config.client.tls.ca_file), ("sts.ca_file", config.sts.ca_file)):
+    for key, path in (
+        ("client.tls.ca_file", config.client.tls.ca_file),
+        ("sts.ca_file", config.sts.ca_file),
+        ("auth.oauth.ca_file", config.auth.oauth.ca_file),
+    ):
         if path:
             yield from _unreadable_authorities(key, path)
 

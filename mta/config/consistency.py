@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 
 from mta.config import residents
+from mta.config.authentication import TOKENS
 from mta.config.lines import Location
 from mta.config.schema import Settings
 from mta.destination import Transport
@@ -178,11 +179,12 @@ def _auth(settings: Settings) -> Iterator[Conflict]:
         yield ("auth", "function"), 'must name a function: auth.backend is "function"'
     if auth.backend == "dovecot" and not auth.dovecot:
         yield ("auth", "dovecot"), 'must name a socket: auth.backend is "dovecot"'
-    if auth.backend in ("dovecot", "function") and all(name.startswith("SCRAM") for name in auth.mechanisms):
+    told = [name for name in auth.mechanisms if not name.startswith("SCRAM") and name not in TOKENS]
+    if auth.backend in ("dovecot", "function") and not told:
         yield ("auth", "mechanisms"), f'has SCRAM alone, and auth.backend "{auth.backend}" needs to be told a password'
     for number, listener in enumerate(settings.listeners):
         where = ("listener", number)
-        if listener.auth and auth.backend == "none":
+        if listener.auth and auth.backend == "none" and not auth.oauth.is_used:
             yield (*where, "auth"), "nobody can log in: auth.backend is missing"
         if listener.auth and listener.role in ("lmtp", "closed"):
             yield (*where, "auth"), f"is not for role {listener.role}"
@@ -191,6 +193,25 @@ def _auth(settings: Settings) -> Iterator[Conflict]:
                 (*where, "auth_without_tls"),
                 "passwords would cross the network in clear: bind the endpoint to loopback (interface=127.0.0.1)",
             )
+
+
+def _oauth(settings: Settings) -> Iterator[Conflict]:
+    oauth, where = settings.auth.oauth, ("auth", "oauth")
+    if oauth.introspection and oauth.jwks:
+        yield (*where, "jwks"), "introspection is there already; a token is judged by one of them"
+    elif oauth.introspection:
+        for key in ("client_id", "client_secret"):
+            if not getattr(oauth, key):
+                yield (*where, key), "is missing: an introspection endpoint answers to those it knows (RFC 7662 2.1)"
+    elif oauth.jwks:
+        # RFC 8725 3.8, 3.9: else a token for any other service of any issuer that shares the keys would do here.
+        for key in ("issuer", "audience"):
+            if not getattr(oauth, key):
+                yield (*where, key), "is missing: without it tokens that were given to others would be taken here"
+    elif any(getattr(oauth, key) for key in ("client_id", "issuer", "audience", "scopes")):
+        yield where, "has neither introspection nor jwks; nobody can log in with a token"
+    if oauth.is_used and not any(name in settings.auth.mechanisms for name in TOKENS):
+        yield ("auth", "mechanisms"), f"has neither {' nor '.join(TOKENS)}, and auth.oauth is there"
 
 
 def _on_loopback(endpoint: str) -> bool:
@@ -227,4 +248,5 @@ _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflic
     (("limits.errors_soft", "limits.errors_hard"), _errors),
     (("log.file", "control.socket", "auth.users"), _files),
     (("listener", "auth"), _auth),
+    (("auth",), _oauth),
 )

@@ -62,7 +62,8 @@ class Listener(Table):
     )
     auth: bool = option(
         False,
-        "Whether clients may log in here, too; role submission offers it in any case, where auth.backend names one.",
+        "Whether clients may log in here, too; role submission offers it in any case, where auth.backend or auth.oauth"
+        " names who knows them.",
         unit="true, false",
         source="RFC 8314 3.3: port 25 is no place for passwords",
     )

@@ -24,6 +24,7 @@ from mta.daemon.listening import Front
 from mta.daemon.names import Names
 from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
+from mta.daemon.web import web_client
 from mta.entry import Entry
 from mta.interfaces import IQueue
 from mta.message.templates import TemplateError
@@ -133,6 +134,7 @@ class Work:
             tls=tls,
             validates=lambda: names.resolver.trusts_ad,
             sts=sts,
+            web=web_client(config, reactor, names.resolver),
         )
         try:
             return _Shift(assemble(config, around), names, tls, sts)

@@ -44,6 +44,7 @@ class Login:
         self._failures = 0
         self._mechanism = ""
         self._conversation: IConversation | None = None
+        self._told: Refused | None = None
 
     def step(self, question: Authenticate | Respond, session: ServerSession) -> Deferred[Step]:
         """What follows from the client's word."""
@@ -73,21 +74,29 @@ class Login:
         return await self._weighed(step, session)
 
     async def _weighed(self, step: Step, session: ServerSession) -> Step:
-        """A failure is counted and told, and costs time."""
-        listener = self._listener
+        """A failure is counted and told, and costs time: once, though the client may be told why before it ends."""
         if isinstance(step, Granted):
             self._note("auth-ok", session, user=step.identity.user)
         elif isinstance(step, Unavailable):
             self._note("auth-failed-temporarily", session, reason=step.reason)
         elif isinstance(step, Refused | Malformed):
-            self._failures += 1
-            user = step.user if isinstance(step, Refused) else ""
-            self._note("auth-failed", session, user=user, reason=step.reason)
-            if not self._trusted:
-                listener.submitters.failed(self._client, listener.clock.seconds())
-            if delay := listener.submitters.delay(self._failures):
-                await deferLater(listener.clock, delay)
+            if step is not self._told:
+                await self._failed(step, session)
+        elif step.refused is not None:
+            # Now, and not at the end: nobody escapes by going away, or by "*", instead of the last response.
+            self._told = step.refused
+            await self._failed(step.refused, session)
         return step
+
+    async def _failed(self, step: Refused | Malformed, session: ServerSession) -> None:
+        listener = self._listener
+        self._failures += 1
+        user = step.user if isinstance(step, Refused) else ""
+        self._note("auth-failed", session, user=user, reason=step.reason)
+        if not self._trusted:
+            listener.submitters.failed(self._client, listener.clock.seconds())
+        if delay := listener.submitters.delay(self._failures):
+            await deferLater(listener.clock, delay)
 
     def _note(self, kind: str, session: ServerSession, **fields: str) -> None:
         listener = self._listener

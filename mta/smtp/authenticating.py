@@ -108,6 +108,10 @@ class Authenticating(Standing):
         response = _decoded(line)
         return self._refuse(auth_replies.BAD_BASE64) if response is None else self._ask(Respond(response))
 
+    def _is_exchange(self, start: bytes) -> bool:
+        """Whether a line that begins so is of the exchange: a response, or AUTH with an initial one."""
+        return self.exchanging or (self.takes_long_line and start[:5].upper() == b"AUTH ")
+
     def _response_too_long(self) -> bytes:
         self.exchanging = False
         return self._refuse(auth_replies.EXCHANGE_TOO_LONG)

@@ -134,7 +134,7 @@ class ServerSession(Substitution):
         self._begin()
         if self._conduct.is_hopeless:
             return self._close(replies.TOO_MANY_ERRORS)
-        if self.exchanging:
+        if self._is_exchange(start):
             return self._response_too_long()
         return self._unreadable(start, replies.LINE_TOO_LONG)
 

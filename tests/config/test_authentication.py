@@ -53,6 +53,46 @@ class AuthTests(SynchronousTestCase):
             ('[auth]\nfunction = "x"', "submission", "MODULE:FUNCTION"),
             ('[auth]\nsenders = { alice = ["bob"] }', "submission", "auth.senders"),
             ('[auth]\nusers = "control"', "submission", "auth.users"),
+            ('[auth]\nbackend = "dovecot"\nmechanisms = ["XOAUTH2"]', "submission", "has SCRAM alone"),
         ):
             self.assertIn(told, problems(more, role), more)
         self.assertEqual("", problems('[auth]\nbackend = "file"\nsenders = { Alice = ["@b.test", "*", "a@b.test"] }'))
+
+
+_KEYS = '[auth.oauth]\njwks = "https://id.test/keys"\nissuer = "https://id.test"\naudience = ["mail"]\n'
+_ASKED = '[auth.oauth]\nintrospection = "https://id.test/i"\nclient_id = "mta"\nclient_secret = "${SECRET}"\n'
+
+
+class OAuthTests(SynchronousTestCase):
+    def test_contradictions(self) -> None:
+        """What can't work, or would take the tokens of others, is told with its key."""
+        for more, told in (
+            (_KEYS + 'introspection = "https://id.test/i"', "auth.oauth.jwks: introspection is there already"),
+            (_KEYS.replace("issuer", "client_id"), "auth.oauth.issuer: is missing"),
+            ('[auth.oauth]\njwks = "keys.json"\nissuer = "x"', "auth.oauth.audience: is missing"),
+            (
+                '[auth.oauth]\nintrospection = "https://id.test/i"\nclient_id = "x"',
+                "auth.oauth.client_secret: is missing",
+            ),
+            ('[auth.oauth]\nissuer = "x"', "auth.oauth: has neither introspection nor jwks"),
+            ('[auth]\nmechanisms = ["PLAIN"]\n' + _KEYS, "auth.mechanisms: has neither OAUTHBEARER nor XOAUTH2"),
+            (_KEYS + 'scopes = ["a b"]', "is not a scope"),
+            (_KEYS + 'user_claim = ""', "must be the name of a claim"),
+            (_KEYS.replace("https://id.test/keys", "http://id.test/keys"), "over HTTPS alone"),
+        ):
+            self.assertIn(told, problems(more), more)
+        for url in (
+            "http://id.test/",
+            "https:///x",
+            "https://a:b@id.test/",
+            "https://id.test/#x",
+            "https://id.test:x/",
+        ):
+            self.assertIn("over HTTPS alone", problems(f'[auth.oauth]\nintrospection = "{url}"'), url)
+
+    def test_enough(self) -> None:
+        """Tokens are enough for somebody to log in, without auth.backend; the secret comes from the environment."""
+        file = _FILE.format(endpoint="tcp:587", role="mx", more="auth = true\n" + _ASKED)
+        config = parse(file, "f", {"SECRET": "hush"})
+        self.assertEqual(("hush", True), (config.auth.oauth.client_secret, config.auth.oauth.is_used))
+        self.assertEqual("", problems(f"auth = true\n{_KEYS}", "mx"))
