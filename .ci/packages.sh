@@ -1,6 +1,6 @@
 #!/bin/bash
-# Install what the tests use as peers: swaks, msmtp, Postfix with smtp-source and smtp-sink, Exim, Dovecot's LMTP server,
-# Unbound and NSD, HAProxy.
+# Install what the tests use as peers: swaks, msmtp, curl, Postfix with smtp-source and smtp-sink, Exim, Dovecot's LMTP
+# server, Unbound and NSD, HAProxy.
 set -euo pipefail
 
 # Debian lets only one of Postfix and Exim be installed, so Exim's files alone go here; tests/real_peers looks for them.
@@ -11,6 +11,7 @@ missing=()
 command -v swaks >/dev/null || missing+=(swaks)
 perl -MNet::SSLeay -e 1 2>/dev/null || missing+=(libnet-ssleay-perl)  # TLS of swaks
 command -v msmtp >/dev/null || missing+=(msmtp)
+command -v curl >/dev/null || missing+=(curl)
 command -v smtp-sink >/dev/null || missing+=(postfix)
 command -v unbound >/dev/null || missing+=(unbound)
 command -v nsd >/dev/null || missing+=(nsd)

@@ -6,6 +6,7 @@ import json
 import os
 
 from mta.auth import passwords, userfile
+from tests.auth.issuer import key_set, public
 from tests.cli.test_commands import CommandCase
 
 
@@ -59,3 +60,22 @@ class UserTests(CommandCase):
         text = self.config.read_text().replace('"file"', '"dovecot"\ndovecot = "/nowhere/auth-client"')
         self.config.write_text(text)
         self.assertIn("/nowhere/auth-client is no socket", self.run_as("mta", "check").stderr)
+
+    def test_check_of_keys(self) -> None:
+        """It tells of a file of keys that is missing, or has none that verifies a signature."""
+        keys = self.state.parent / "keys.json"
+        oauth = f'[auth.oauth]\njwks = "{keys}"\nissuer = "https://id.test"\naudience = ["mail"]\n'
+        self.config.write_text(self.config.read_text() + oauth)
+        for content, told in (
+            (None, "cannot read"),
+            (b"{}", "no JWK Set"),
+            (key_set(public("RS", use="enc")), "no key"),
+        ):
+            if content is not None:
+                keys.write_bytes(content)
+            ran = self.run_as("mta", "check")
+            self.assertEqual(os.EX_CONFIG, ran.returncode)
+            self.assertIn(f"auth.oauth.jwks: {'cannot read ' if content is None else ''}{keys}", ran.stderr)
+            self.assertIn(told, ran.stderr)
+        keys.write_bytes(key_set(public("RS")))
+        self.assertEqual(os.EX_OK, self.run_as("mta", "check").returncode)

@@ -22,6 +22,7 @@ from tests.real_peers import (
     test_proxies,
     test_sinks,
     test_tls,
+    test_tokens,
 )
 from tests.real_peers.crossing import Crossing
 
@@ -35,6 +36,7 @@ _MODULES = (
     test_tls,
     test_proxies,
     test_chain,
+    test_tokens,
 )
 
 
