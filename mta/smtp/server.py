@@ -19,11 +19,9 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from mta.address import Address
-from mta.envelope import Envelope
 from mta.identity import Step
 from mta.reply import Reply
 from mta.smtp import message_replies, replies
-from mta.smtp.authenticating import Authenticating
 from mta.smtp.commands import (
     NOT_IMPLEMENTED,
     OBSOLETE,
@@ -43,9 +41,9 @@ from mta.smtp.commands import (
 from mta.smtp.help import help_on
 from mta.smtp.incoming import Incoming
 from mta.smtp.questions import EndOfData, Question, StartChunk, StartData, StartTls
+from mta.smtp.receiving import Receiving
 from mta.smtp.server_reply import ServerReply
 from mta.smtp.stages import MOVES, Stage
-from mta.smtp.substitution import Substitution
 from mta.smtp.terms import Terms
 
 __all__ = ["EndOfData", "Question", "ServerSession", "StartChunk", "StartData", "StartTls"]
@@ -55,7 +53,7 @@ _HELLOS = frozenset((b"EHLO", b"HELO", b"LHLO"))
 _INTERNATIONAL = frozenset((b"MAIL", b"RCPT", b"VRFY", b"EXPN"))
 
 
-class ServerSession(Substitution):
+class ServerSession(Receiving):
     """
     One session.
 
@@ -63,7 +61,7 @@ class ServerSession(Substitution):
     CR and LF in their content become CRLF instead of being refused. `unwanted` clients may only quit (RFC 5321 3.1).
     """
 
-    __slots__ = ("_asked", "_commands", "_messages", "_normalize", "_trusted", "_turned_away")
+    __slots__ = ("_commands", "_messages", "_normalize", "_trusted", "_turned_away")
 
     def __init__(self, terms: Terms, trusted: bool = False, normalize: bool = False, unwanted: bool = False) -> None:
         super().__init__(terms)
@@ -71,7 +69,6 @@ class ServerSession(Substitution):
         self._trusted = trusted
         self._normalize = normalize
         self._turned_away = replies.CLOSED if terms.closed else replies.REFUSED_CLIENT if unwanted else None
-        self._asked: Question | None = None
         self._messages = 0
 
     def greeting(self) -> bytes:
@@ -292,8 +289,8 @@ class ServerSession(Substitution):
         b"EXPN": _expn,
         b"ETRN": _etrn,
         b"STARTTLS": _starttls,
-        b"AUTH": Authenticating._auth,
-        b"XCLIENT": Substitution._xclient,
+        b"AUTH": Receiving._auth,
+        b"XCLIENT": Receiving._xclient,
         b"QUIT": _quit,
     }
     # RFC 2033 4.1: LHLO is EHLO by another name, and there is neither of the others.
@@ -303,10 +300,6 @@ class ServerSession(Substitution):
     }
 
     # Answers
-
-    def _ask(self, question: Question) -> Question:
-        self._asked = question
-        return question
 
     def answered(self, reply: Reply | None, instead: tuple[Address, ...] = (), expanded: bool = False) -> bytes:
         """
@@ -373,63 +366,3 @@ class ServerSession(Substitution):
         if self.stage not in (Stage.CONNECTED, Stage.CLOSED):
             self.stage = Stage.READY
         return self._refuse_with(reply)
-
-    # Content
-
-    def content(self, data: bytes) -> bytes:
-        """The octets to store out of `data`, that follow DATA or BDAT; none where all will be refused."""
-        return self._current.feed(data)
-
-    @property
-    def envelope(self) -> Envelope:
-        """The envelope of the message under way."""
-        return self._current.envelope
-
-    @property
-    def sender(self) -> Address | None:
-        """The sender of the message under way; None for the null reverse-path, and where there is no message."""
-        return None if self._message is None else self._message.sender
-
-    @property
-    def ended(self) -> bool:
-        """Whether the end of the data, or of the chunk, was seen; `rest` has the bytes behind it."""
-        return self._current.decoder.finished
-
-    @property
-    def rest(self) -> bytes:
-        return self._current.decoder.rest
-
-    @property
-    def condemned(self) -> bool:
-        """Whether the message under way will be refused, so that nothing of it needs to be kept."""
-        return self._current.is_condemned
-
-    def spoil(self, reply: Reply = replies.FAULT.reply) -> None:
-        """Note a fault of ours while content arrives: it is read to its end, and answered with `reply` then."""
-        self._current.condemn(reply)
-
-    def end_of_data(self, hops: int, header_too_large: bool = False, too_deep: bool = False) -> bytes | EndOfData:
-        """
-        The reply to what has `ended`, or the question that commits the message; `hops` in its header.
-
-        Behind a chunk that is good but not the last the message goes on: it is `in_transaction` still.
-        """
-        self._begin()
-        message = self._current
-        refusal = message.verdict(hops, header_too_large, too_deep)
-        if refusal is not None:
-            return self._conclude(refusal)
-        if not message.is_complete:
-            self._move(b"+")
-            return message_replies.CHUNK_OK.fill(size=str(message.chunk_size)).encode()
-        question = EndOfData(message.envelope)
-        self._asked = question
-        return question
-
-    def _conclude(self, reply: Reply) -> bytes:
-        """End the transaction; RFC 2033 4.2: in LMTP there is a reply for each RCPT that was accepted, in order."""
-        message = self._current
-        self._message = None
-        self.stage = Stage.READY if self.helo else Stage.CONNECTED
-        wire = self._given(reply)
-        return wire * message.accepted if self._terms.lmtp and message.accepted and message.is_complete else wire
