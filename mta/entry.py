@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mta.address import Address
 from mta.destination import Destination
-from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
+from mta.envelope import Body, Envelope, Notify, Origin, Recipient, RequireTls, Ret
 from mta.events import Event
 from mta.interfaces import IContent
 
@@ -82,8 +82,8 @@ class Entry:
     A claimed message with its due recipients.
 
     `message` is the queue id, `arrived` in seconds since 1970, `size` in octets. `content` is the whole content where
-    it is small and at hand, else None: ask the spool. `utf8`, `ret`, `envid` as in `mta.envelope.Envelope`, and
-    `expanded` as well, () once the sender has been told.
+    it is small and at hand, else None: ask the spool. `utf8`, `ret`, `envid`, `require_tls` as in
+    `mta.envelope.Envelope`, and `expanded` as well, () once the sender has been told.
     """
 
     message: int
@@ -97,11 +97,12 @@ class Entry:
     ret: Ret | None = None
     envid: str = ""
     expanded: tuple[Recipient, ...] = ()
+    require_tls: RequireTls | None = None
 
     def envelope(self, recipients: Iterable[QueuedRecipient]) -> Envelope:
         """The envelope for some of its recipients."""
         named = tuple(item.recipient for item in recipients)
-        return Envelope(self.sender, named, self.body, self.utf8, self.ret, self.envid)
+        return Envelope(self.sender, named, self.body, self.utf8, self.ret, self.envid, (), self.require_tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ class NewMessage:
         envelope, size = self.envelope, len(self.content)
         entry = Entry(self.message, self.arrived, envelope.sender, size, envelope.body, recipients)
         entry.content = self.content if size <= SMALL else None
-        entry.utf8 = envelope.utf8
+        entry.utf8, entry.require_tls = envelope.utf8, envelope.require_tls
         return entry
 
 

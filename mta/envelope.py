@@ -37,6 +37,13 @@ class Ret(Enum):
     HDRS = "HDRS"
 
 
+class RequireTls(Enum):
+    """What the sender says of TLS on the way of the message, from here to its end (RFC 8689)."""
+
+    YES = "yes"  # REQUIRETLS of MAIL: nothing but hosts that prove who they are, and hand it on in the same way
+    NO = "no"  # the header has TLS-Required: No: what recipient domains publish (DANE, MTA-STS) shall not keep it back
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """
@@ -64,7 +71,7 @@ class Envelope:
 
     `utf8` is SMTPUTF8 (RFC 6531 3.4): addresses or header are not ASCII. `ret` and `envid` (decoded, "" where not
     said) are of RFC 3461. `expanded` are aliases that the server replaced by their several members, which are among
-    `recipients`, and whose sender wants to know (RFC 3461 5.2.7.3).
+    `recipients`, and whose sender wants to know (RFC 3461 5.2.7.3). `require_tls` None: the sender says nothing of TLS.
     """
 
     sender: Address | None
@@ -74,6 +81,7 @@ class Envelope:
     ret: Ret | None = None
     envid: str = ""
     expanded: tuple[Recipient, ...] = ()
+    require_tls: RequireTls | None = None
 
 
 @dataclass(frozen=True, slots=True)

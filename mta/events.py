@@ -40,7 +40,7 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
         Kind.ACCEPTED: (
             "The message is durable in the spool and was acknowledged; `proxy` is who named the client where that did"
-            " not come itself.",
+            " not come itself, `require_tls` what its sender says of TLS (RFC 8689).",
             (
                 "client",
                 "proxy",
@@ -54,6 +54,7 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
                 "sender",
                 "size",
                 "recipients",
+                "require_tls",
             ),
         ),
         Kind.ROUTED: (

@@ -16,10 +16,11 @@ from twisted.internet.defer import Deferred
 
 from mta.address import Address, AddressError, parse_address
 from mta.entry import Entry
-from mta.envelope import Body, Envelope, Origin, Recipient
+from mta.envelope import Body, Envelope, Origin, Recipient, RequireTls
 from mta.ids import spell
 from mta.interfaces import IReceiving
 from mta.message.completion import Completion
+from mta.message.headers import HopCounter
 from mta.message.trace import received
 
 # DEFAULTS 2: as many as the server takes in one transaction.
@@ -108,6 +109,7 @@ class Submission:
             recipient=recipients[0] if len(recipients) == 1 else None,
             at=at,
         )
+        self._header = HopCounter()
         self._eight_bit = False
         self._ended_in_cr = False
 
@@ -123,6 +125,7 @@ class Submission:
         if not pairs == data.count(b"\n") == returns - self._ended_in_cr:
             raise ContentError("lines must end in CRLF: a bare CR or LF is in the message")
         self._eight_bit = self._eight_bit or not data.isascii()
+        self._header.feed(data)
         ready = self._completion.feed(data)
         return self._store(ready) if ready else None
 
@@ -133,7 +136,8 @@ class Submission:
         self._store(self._completion.finish())
         body = Body.EIGHT_BIT_MIME if self._eight_bit else Body.SEVEN_BIT
         announcement = self._announcement
-        envelope = Envelope(announcement.sender, tuple(map(Recipient, announcement.recipients)), body)
+        tls = RequireTls.NO if self._header.tls_not_required else None
+        envelope = Envelope(announcement.sender, tuple(map(Recipient, announcement.recipients)), body, require_tls=tls)
         origin = Origin(client=self._by, listener="control", protocol="local")
         return self._receiving.commit(envelope, origin, self._at, claim)
 

@@ -146,6 +146,7 @@ def _print_message(message: Row) -> None:
         ("sender", str(message["sender"]) or "<>"),
         ("size", f"{message['size']} octets, {message['body']}"),
         ("crashes", str(message["crashes"])),
+        *((("TLS", f"REQUIRED: {message['require_tls']}"),) if message["require_tls"] else ()),
     ):
         click.echo(columns.printable(f"{name:<9} {value}"))
     click.echo()

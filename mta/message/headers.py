@@ -1,7 +1,8 @@
 """
 Find the header section of a message, and fields in it.
 
-Owns: where the header section ends, counting hops in a stream, unfolding a field (RFC 5322 2.2).
+Owns: where the header section ends, counting hops in a stream and finding what it says of TLS, unfolding a field
+(RFC 5322 2.2).
 Never: changes a byte, or makes an object for each line: regular expressions do the scanning, all of them linear.
 Fails: never; a message without header section has an empty one.
 
@@ -24,23 +25,29 @@ _LINE_START = 256
 
 # The LF before the first line that is no part of a header section.
 SECTION_END = re.compile(rb"\n(?!" + _FIELD_NAME + rb"|[ \t])")
-_RECEIVED = re.compile(rb"\nreceived[ \t]{0,40}+:", re.IGNORECASE)
+# One pass for both; the first letters have most lines passed over sooner. The group is not in a Received field.
+_NOTED = re.compile(rb"\n(?=[rt])(?:received|(tls-required))[ \t]{0,40}+:", re.IGNORECASE)
+# Octets that are kept of TLS-Required: its value is one short word, folded or not. As many as of a line, which is all
+# that is known of one that came in pieces.
+_TLS_REQUIRED = _LINE_START
 
 
 class HopCounter:
     """
-    Counts the Received fields of a message while it arrives, however it is cut (RFC 5321 6.3).
+    Counts the Received fields of a message while it arrives, however it is cut (RFC 5321 6.3), and keeps TLS-Required.
 
     `hops` is the number so far; `finished` is True once the header section is over: `feed` costs nothing any more.
     `too_long` says that it was not over after `limit` octets.
     """
 
-    __slots__ = ("_limit", "_line", "_seen", "finished", "hops", "too_long")
+    __slots__ = ("_limit", "_line", "_seen", "_tls_required", "_tls_required_fields", "finished", "hops", "too_long")
 
     def __init__(self, limit: int = MAX_HEADERS) -> None:
         self.hops = 0
         self.finished = False
         self.too_long = False
+        self._tls_required_fields = 0
+        self._tls_required = b""
         self._limit = limit
         self._seen = 0
         # The line that is not complete yet, from the LF before it; of a long one the start is enough.
@@ -50,6 +57,8 @@ class HopCounter:
         """Take the next bytes of the content, of any length."""
         if self.finished:
             return
+        if self._tls_required:
+            self._tls_required += data[: max(_TLS_REQUIRED - len(self._tls_required), 0)]
         text = self._line + data[: self._limit - self._seen]
         self._seen += len(data)
         start_of_last_line = text.rfind(b"\n")
@@ -57,11 +66,33 @@ class HopCounter:
         found = SECTION_END.search(text, 0, start_of_last_line + 1)
         end = found.start() if found else start_of_last_line
         if end > 0:
-            self.hops += len(_RECEIVED.findall(text, 0, end))
+            noted = _NOTED.findall(text, 0, end)
+            received = noted.count(b"")
+            self.hops += received
+            if len(noted) != received:
+                self._note_tls_required(text, end)
         ended = end < start_of_last_line
         self.too_long = not ended and self._seen > self._limit
         self.finished = ended or self.too_long
         self._line = text[start_of_last_line : start_of_last_line + _LINE_START]
+
+    def _note_tls_required(self, text: bytes, end: int) -> None:
+        starts = [found.start() for found in _NOTED.finditer(text, 0, end) if found[1] is not None]
+        self._tls_required_fields += len(starts)
+        # Its value may go on in the lines that follow, which may not be here yet.
+        self._tls_required = self._tls_required or text[starts[0] : starts[0] + _TLS_REQUIRED]
+
+    @property
+    def tls_not_required(self) -> bool:
+        """Whether the header has TLS-Required: No (RFC 8689 3), once: what stands there twice says nothing."""
+        if self._tls_required_fields != 1:
+            return False
+        found = _field(b"TLS-Required").search(self._tls_required)
+        # One that is longer than what was kept of it has more to say than No.
+        if found is None or found.end() >= _TLS_REQUIRED:
+            return False
+        value: bytes = found[1]
+        return value.translate(None, b"\r\n").strip().lower() == b"no"
 
 
 def header_block(content: bytes) -> bytes:

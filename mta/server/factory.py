@@ -63,6 +63,7 @@ class ServerFactory(protocol.ServerFactory):
         hide_submitter: bool = False,
         proxies: Iterable[str] = (),
         xclient: Iterable[str] = (),
+        requiretls: bool = False,
     ) -> None:
         self._listener = Listener(
             hostname=hostname,
@@ -89,6 +90,7 @@ class ServerFactory(protocol.ServerFactory):
             submitters=submitters or Submitters(NO_LIMITS, frozenset()),
             hide_submitter=hide_submitter,
             xclient=_networks(xclient),
+            requiretls=requiretls,
         )
         self._sessions = Sessions(clock)
         self._proxies = _networks(proxies)

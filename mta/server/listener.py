@@ -61,6 +61,7 @@ class Listener:
     `handshake_timeout` is in seconds. `authentication` knows who may log in, None: nobody; `auth_in_clear`: without
     TLS, too. `submitters` holds what they may do, `hide_submitter` says whether a Received field tells where they are.
     `xclient` are the clients that may say whose session it is, None for nobody.
+    `requiretls`: senders may require TLS from here on, where there is TLS (RFC 8689).
     """
 
     hostname: str
@@ -87,6 +88,7 @@ class Listener:
     submitters: Submitters = field(default_factory=lambda: Submitters(NO_LIMITS, frozenset()))
     hide_submitter: bool = False
     xclient: Networks | None = None
+    requiretls: bool = False
     terms: Terms = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,6 +106,7 @@ class Listener:
             junk_commands=limits.junk_commands,
             lmtp=self.role == "lmtp",
             etrn=bool(self.etrn_domains) and self.role not in ("lmtp", "submission"),  # RFC 6409 7
+            requiretls=self.requiretls and self.tls is not None,
             closed=self.role == "closed",
             starttls=self.tls is not None and not self.implicit_tls and self.role != "closed",
             mechanisms=() if self.authentication is None else tuple(self.authentication.mechanisms),

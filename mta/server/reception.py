@@ -9,12 +9,13 @@ Never: judges the content, answers the peer.
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
 from mta.encryption import Encryption
 from mta.entry import Entry
-from mta.envelope import Envelope, Origin
+from mta.envelope import Envelope, Origin, RequireTls
 from mta.ids import spell
 from mta.interfaces import ISpool
 from mta.message.completion import Completion
@@ -80,6 +81,8 @@ class Reception:
         """Make it durable, as `mta.interfaces.IReceiving.commit` says."""
         if self._completion is not None:
             self._store(self._completion.finish())
+        if self._hops.tls_not_required and envelope.require_tls is None:  # RFC 8689 4.1: REQUIRETLS counts before it
+            envelope = replace(envelope, require_tls=RequireTls.NO)
         return self._receiving.commit(envelope, origin, now, claim)
 
     def abort(self) -> None:

@@ -57,7 +57,7 @@ class MailFrom:
     """
     MAIL: `sender` None is the null reverse-path; `size` in octets as declared, None where it was not.
 
-    The other parameters are those of `mta.envelope.Envelope`.
+    `requiretls` as in `mta.smtp.extensions.MailParameters`, the other parameters as in `mta.envelope.Envelope`.
     """
 
     sender: Address | None
@@ -66,6 +66,7 @@ class MailFrom:
     utf8: bool = False
     ret: Ret | None = None
     envid: str = ""
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +133,10 @@ def read_hello(argument: str, extended: bool) -> Hello | Reply:
     return Hello(argument, extended)
 
 
-def read_mail(argument: str, extended: bool, auth: bool = False) -> MailFrom | Reply:
+def read_mail(argument: str, extended: bool, auth: bool = False, requiretls: bool = False) -> MailFrom | Reply:
     """
     The reverse-path and the parameters of MAIL; after HELO there are none (RFC 5321 4.1.1.11). `auth` where AUTH is
-    offered.
+    offered, `requiretls` where REQUIRETLS is, be it within TLS alone.
 
     An octet of `argument` that is no UTF-8 comes as a lone surrogate, which no grammar accepts.
     """
@@ -152,12 +153,13 @@ def read_mail(argument: str, extended: bool, auth: bool = False) -> MailFrom | R
         return message_replies.BAD_SENDER.fill(reason=str(error))
     if not rest:
         return MailFrom(sender, None, Body.SEVEN_BIT) if ascii_only else message_replies.SENDER_NOT_ASCII.reply
-    parameters = mail_parameters(rest, auth) if extended else refused_parameters(rest)
+    parameters = mail_parameters(rest, auth, requiretls) if extended else refused_parameters(rest)
     if isinstance(parameters, Reply):
         return parameters
     if not ascii_only and not parameters.utf8:
         return message_replies.SENDER_NOT_ASCII.reply  # RFC 6531 3.5
-    return MailFrom(sender, parameters.size, parameters.body, parameters.utf8, parameters.ret, parameters.envid)
+    said = parameters
+    return MailFrom(sender, said.size, said.body, said.utf8, said.ret, said.envid, said.requiretls)
 
 
 def read_rcpt(argument: str, hostname: str, extended: bool, utf8: bool) -> RcptTo | Reply:

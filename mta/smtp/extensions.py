@@ -34,6 +34,7 @@ def keywords(
     expands: bool = False,
     etrn: bool = False,
     starttls: bool = False,
+    requiretls: bool = False,
     mechanisms: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """
@@ -41,7 +42,8 @@ def keywords(
 
     `message_size` in octets; `recipients` of one message and `messages` of one session at most, None without limit.
     `expands` where this client may ask VRFY and EXPN, `etrn` where some domain's mail may be asked for, `starttls`
-    where TLS may begin. `mechanisms` are those of AUTH that this client may use.
+    where TLS may begin, `requiretls` where a sender may require it from here on. `mechanisms` are those of AUTH that
+    this client may use.
     """
     limits = {"MAILMAX": messages, "RCPTMAX": recipients}
     told = [f"{name}={limit}" for name, limit in limits.items() if limit is not None and limit <= _HIGHEST_LIMIT]
@@ -56,6 +58,7 @@ def keywords(
         "BINARYMIME",  # RFC 3030 3
         "CHUNKING",  # RFC 3030 2
         "SMTPUTF8",  # RFC 6531
+        *(("REQUIRETLS",) if requiretls else ()),  # RFC 8689 2
         "DSN",  # RFC 3461
         "ENHANCEDSTATUSCODES",  # RFC 2034
         *((f"LIMITS {' '.join(told)}",) if told else ()),  # RFC 9422
@@ -65,13 +68,17 @@ def keywords(
 
 @dataclass(frozen=True, slots=True)
 class MailParameters:
-    """What the parameters of MAIL say: `size` in octets as declared, None where it was not; the rest as in Envelope."""
+    """
+    What the parameters of MAIL say: `size` in octets as declared, None where it was not; `requiretls` that TLS is
+    required from here on; the rest as in Envelope.
+    """
 
     size: int | None = None
     body: Body = Body.SEVEN_BIT
     utf8: bool = False
     ret: Ret | None = None
     envid: str = ""
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +89,17 @@ class RcptParameters:
     orcpt: str = ""
 
 
-def mail_parameters(text: str, auth: bool = False) -> MailParameters | Reply:
+def mail_parameters(text: str, auth: bool = False, requiretls: bool = False) -> MailParameters | Reply:
     """
     The parameters of MAIL, `text` being what follows the path, or the reply that refuses them.
 
     AUTH is known where it is offered (`auth`), and what it says is checked and forgotten: no client is trusted to vouch
-    for another (RFC 4954 5), and we do not pass it on.
+    for another (RFC 4954 5), and we do not pass it on. REQUIRETLS is known where it may be offered (`requiretls`).
     """
     seen = _split(text)
     if isinstance(seen, Reply):
         return seen
-    size, body, utf8, ret, envid = None, Body.SEVEN_BIT, False, None, ""
+    size, body, utf8, ret, envid, required = None, Body.SEVEN_BIT, False, None, "", False
     for keyword, value in seen.items():
         try:
             if keyword == "SIZE":
@@ -105,13 +112,15 @@ def mail_parameters(text: str, auth: bool = False) -> MailParameters | Reply:
                 ret = read_ret(value)
             elif keyword == "ENVID":
                 envid = read_envid(value)
+            elif keyword == "REQUIRETLS" and requiretls:
+                required = _flag(value)
             elif keyword == "AUTH" and auth:
                 _check_submitter(value)
             else:
                 return message_replies.UNKNOWN_PARAMETER.fill(parameter=keyword)
         except (ValueError, KeyError):
             return replies.BAD_PARAMETER.fill(parameter=keyword)
-    return MailParameters(size, body, utf8, ret, envid)
+    return MailParameters(size, body, utf8, ret, envid, required)
 
 
 def rcpt_parameters(text: str, utf8: bool) -> RcptParameters | Reply:
@@ -155,7 +164,7 @@ def _check_submitter(value: str) -> None:
 
 def _flag(value: str) -> bool:
     if value:
-        raise ValueError("it has no value")  # RFC 6531 3.4
+        raise ValueError("it has no value")  # RFC 6531 3.4, RFC 8689 2
     return True
 
 

@@ -8,7 +8,7 @@ Never: keeps content, or decides whether a sender or recipient is welcome.
 from __future__ import annotations
 
 from mta.address import Address
-from mta.envelope import Body, Envelope, Notify, Recipient
+from mta.envelope import Body, Envelope, Notify, Recipient, RequireTls
 from mta.reply import Reply
 from mta.smtp import message_replies
 from mta.smtp.bdat import ChunkDecoder
@@ -126,7 +126,8 @@ class Incoming:
     @property
     def envelope(self) -> Envelope:
         mail, recipients, expanded = self._mail, tuple(self._recipients.values()), tuple(self._expanded.values())
-        return Envelope(mail.sender, recipients, mail.body, mail.utf8, mail.ret, mail.envid, expanded)
+        tls = RequireTls.YES if mail.requiretls else None  # what the header says is known at the end
+        return Envelope(mail.sender, recipients, mail.body, mail.utf8, mail.ret, mail.envid, expanded, tls)
 
     # Content
 

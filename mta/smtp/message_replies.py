@@ -214,6 +214,13 @@ UNKNOWN_PARAMETER = ServerReply(
     "MAIL or RCPT has a parameter of an extension that EHLO does not offer.",
     "RFC 5321 4.1.1.11",
 )
+REQUIRETLS_IN_CLEAR = ServerReply(
+    530,
+    "5.7.10",
+    "REQUIRETLS needs TLS here already: say STARTTLS first",
+    "MAIL has REQUIRETLS, and the session is in clear.",
+    "RFC 8689 2, 4.2.1",
+)
 DOMAIN_TAKES_NO_MAIL = ServerReply(
     556,
     "5.1.10",

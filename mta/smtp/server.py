@@ -160,9 +160,11 @@ class ServerSession(Receiving):
             return misplaced
         if self._messages >= self._terms.messages_per_session and not self._trusted:
             return self._close(replies.TOO_MANY_MESSAGES)
-        mail = read_mail(argument, self.extended, bool(self.mechanisms))
+        mail = read_mail(argument, self.extended, bool(self.mechanisms), self._terms.requiretls)
         if isinstance(mail, Reply):
             return self._refuse_with(mail)
+        if mail.requiretls and not self.is_secure:
+            return self._refuse(message_replies.REQUIRETLS_IN_CLEAR)
         if mail.size is not None and mail.size > self._terms.message_size:
             return self._refuse(message_replies.TOO_LARGE, limit=str(self._terms.message_size))
         return self._ask(mail)

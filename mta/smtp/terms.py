@@ -24,9 +24,10 @@ class Terms:
     `message_size` and `text_line` are octets, all others are counts, as in `mta.policy.limits.ServerLimits`.
 
     `lmtp` where the listener speaks LMTP (RFC 2033), `etrn` where ETRN is offered, `closed` where it takes no mail from
-    anybody (RFC 7504 3), `starttls` where TLS may begin. `mechanisms` of AUTH in the order they are told,
-    `auth_in_clear` where they are offered without TLS, too (RFC 4954). `xclient` where some clients may use XCLIENT.
-    `greeting` and `helo` are replies ready for the wire, as are those of `hello`.
+    anybody (RFC 7504 3), `starttls` where TLS may begin, `requiretls` where a sender within TLS may require it from
+    here on (RFC 8689). `mechanisms` of AUTH in the order they are told, `auth_in_clear` where they are offered without
+    TLS, too (RFC 4954). `xclient` where some clients may use XCLIENT. `greeting` and `helo` are replies ready for the
+    wire, as are those of `hello`.
     """
 
     hostname: str
@@ -43,6 +44,7 @@ class Terms:
     etrn: bool = False
     closed: bool = False
     starttls: bool = False
+    requiretls: bool = False
     mechanisms: tuple[str, ...] = ()
     auth_in_clear: bool = False
     xclient: bool = False
@@ -82,6 +84,7 @@ class Terms:
             expands=trusted,
             etrn=self.etrn,
             starttls=self.starttls and not secure,  # RFC 3207 4.2: not once it is active
+            requiretls=self.requiretls and secure,  # RFC 8689 2: what comes in clear can't ask for it
             mechanisms=self.offered(secure, bound),
         )
         return Reply(replies.HELLO.code, (self.hostname, *offered)).encode()

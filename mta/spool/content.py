@@ -132,6 +132,7 @@ class Receiving:
             envelope.ret,
             envelope.envid,
             envelope.expanded,
+            envelope.require_tls,
         )
         committed = self._submit(Brief(work) if size <= SMALL else work).addCallback(lambda _done: entry)
         if size > SMALL:

@@ -1,5 +1,6 @@
 """
-What stands in the columns of details, as JSON: what a sender said beside the paths (SMTPUTF8, DSN), aliases, events.
+What stands in the columns of details, as JSON: what a sender said beside the paths (SMTPUTF8, DSN, REQUIRETLS),
+aliases, events.
 
 Owns: its words, and how it becomes text that SQLite takes.
 Never: touches the database. Details that can't be read raise ValueError, TypeError, KeyError or AttributeError.
@@ -34,8 +35,11 @@ def encoded(details: Mapping[str, Any]) -> str:
 
 
 def message_details(envelope: Envelope) -> str | None:
-    """What MAIL said beside the path, and the aliases expanded, as JSON; None where there is nothing, as usual."""
-    if not (envelope.utf8 or envelope.ret or envelope.envid or envelope.expanded):
+    """
+    What the sender said beside the paths, in MAIL or of TLS in the header, and the aliases expanded, as JSON; None
+    where there is nothing, as usual.
+    """
+    if not (envelope.utf8 or envelope.ret or envelope.envid or envelope.expanded or envelope.require_tls):
         return None
     details: dict[str, Any] = {
         "utf8": envelope.utf8,
@@ -44,6 +48,8 @@ def message_details(envelope: Envelope) -> str | None:
     }
     if envelope.expanded:
         details["expanded"] = [{"address": str(item.address), **_said(item)} for item in envelope.expanded]
+    if envelope.require_tls is not None:
+        details["require_tls"] = envelope.require_tls.value
     return encoded(details)
 
 

@@ -62,7 +62,11 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
-    """A message with all its recipients that still have a row, and its header block (LF ends the lines)."""
+    """
+    A message with all its recipients that still have a row, and its header block (LF ends the lines).
+
+    `require_tls` is what its sender says of TLS (RFC 8689), "" for nothing.
+    """
 
     message: int
     arrived: float
@@ -72,6 +76,7 @@ class QueuedMessage:
     crashes: int
     recipients: tuple[QueueRow, ...]
     header: str
+    require_tls: str
 
 
 @contextmanager
@@ -122,16 +127,18 @@ def count(database: sqlite3.Connection, selection: Selection) -> dict[State, int
 def show(database: sqlite3.Connection, message: int) -> QueuedMessage | None:
     """The message with queue id `message`, or None where it is not in the queue."""
     found = database.execute(
-        "SELECT arrived, sender, size, body, crashes FROM messages WHERE id = ?", [message]
+        "SELECT arrived, sender, size, body, crashes, details FROM messages WHERE id = ?", [message]
     ).fetchone()
     if found is None:
         return None
-    arrived, sender, size, body, crashes = found
+    arrived, sender, size, body, crashes, details = found
+    require_tls = str(_detail(details).get("require_tls") or "")
     rows = database.execute(
         f"SELECT {_COLUMNS} FROM {_TABLES} WHERE r.message = ? ORDER BY r.address", [message]
     ).fetchall()
     recipients = tuple(map(_row, rows))
-    return QueuedMessage(message, arrived, sender, size, body, crashes, recipients, _header(database, message))
+    header = _header(database, message)
+    return QueuedMessage(message, arrived, sender, size, body, crashes, recipients, header, require_tls)
 
 
 def trace(database: sqlite3.Connection, message: int) -> list[Event]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mta.address import Address, parse_address
 from mta.entry import Entry, NewMessage, QueuedRecipient, Report, State
-from mta.envelope import Body, Envelope, Origin, Ret
+from mta.envelope import Body, Envelope, Origin, RequireTls, Ret
 from mta.events import Event, Kind
 from mta.outcome import DOUBT, Phase
 from mta.spool import chunks
@@ -61,6 +61,8 @@ def accepted_event(message: int, now: float, envelope: Envelope, origin: Origin,
         "recipients": len(envelope.recipients),
         **origin.details,
     }
+    if envelope.require_tls is not None:
+        detail["require_tls"] = envelope.require_tls.value
     return Event(message, now, Kind.ACCEPTED, None, detail)
 
 
@@ -119,6 +121,7 @@ def claim_due(database: SpoolConnection, worker: int, now: float, limit: int) ->
                 entry.utf8, entry.envid = bool(said.get("utf8")), str(said.get("envid") or "")
                 entry.ret = Ret(said["ret"]) if said.get("ret") else None
                 entry.expanded = tuple(map(alias_in, said.get("expanded") or ()))
+                entry.require_tls = RequireTls(said["require_tls"]) if said.get("require_tls") else None
             entries.append(entry)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             quarantine(database, message, f"a row of the spool can't be read: {error}", now)

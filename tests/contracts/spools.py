@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from mta.address import parse_address
 from mta.entry import Entry, NewMessage, Report, Result, State
-from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
+from mta.envelope import Body, Envelope, Notify, Origin, Recipient, RequireTls, Ret
 from mta.events import Event, Kind
 from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
@@ -126,11 +126,29 @@ class SpoolContract:
         for entry in entries:
             envelope = entry.envelope(sorted(entry.recipients, key=lambda item: (-len(item.orcpt), str(item.address))))
             self.assertEqual(
-                (sent.sender, sent.body, sent.utf8, sent.ret, sent.envid),
-                (envelope.sender, envelope.body, envelope.utf8, envelope.ret, envelope.envid),
+                (sent.sender, sent.body, sent.utf8, sent.ret, sent.envid, sent.require_tls),
+                (envelope.sender, envelope.body, envelope.utf8, envelope.ret, envelope.envid, envelope.require_tls),
             )
             self.assertEqual({josé, never, bob}, set(envelope.recipients))
         self.assertEqual(2, len(entries))
+
+    def test_what_the_sender_said_of_tls_survives(self: Any) -> None:
+        """RFC 8689 4.1: the tag comes back at once, after a restart and of a report, and the first event has it."""
+        spool = self.open()
+        asked = {1: RequireTls.YES, 2: RequireTls.NO, 3: None}
+        for message, tag in asked.items():
+            receiving = spool.receive(message)
+            receiving.write(b"x")
+            sent = Envelope(ALICE, (Recipient(BOB),), require_tls=tag)
+            entry = self.wait(receiving.commit(sent, ORIGIN, 100.0, True))
+            self.assertIs(tag, entry.envelope(entry.recipients).require_tls)
+        bounce = NewMessage(
+            4, 105.0, Envelope(None, (Recipient(ALICE),), require_tls=RequireTls.YES), Origin(""), b"report"
+        )
+        self.assertIs(RequireTls.YES, bounce.entry().require_tls)
+        self.wait(spool.record(Report(3, (Result(BOB, State.QUEUED, 200.0),), (), bounce=bounce)))
+        found = {item.message: item.require_tls for item in self.wait(self.reopen().claim(200.0, 10))}
+        self.assertEqual({**asked, 4: RequireTls.YES}, found)
 
     def test_delay_is_told_once(self: Any) -> None:
         """That a sender was told of the delay is remembered in the transaction that stores the report."""

@@ -67,6 +67,27 @@ class HopCounterTests(SynchronousTestCase):
             pieces = [content[index : index + 1] for index in range(len(content))]
             self.assertEqual(counted(pieces), counted([content]), content)
 
+    def test_tls_required(self) -> None:
+        """RFC 8689 3: the field says No once or nothing, in the header section alone, however it is cut."""
+        for content, says_no in (
+            (b"TLS-Required: No\r\n\r\n", True),
+            (b"TLS-Required: No\r\n", True),
+            (b"Received: x\r\ntls-required :\r\n\tno\r\nReceived: y\r\n\r\nbody\r\n", True),
+            (b"TLS-Required: No\r\n body\r\n\r\n", False),
+            (b"TLS-Required: Nothing\r\n\r\n", False),
+            (b"TLS-Required:\r\n\r\nNo\r\n", False),
+            (b"X-TLS-Required: No\r\n\r\n", False),
+            (b"TLS-Required: No\r\nX: y\r\nTLS-Required: No\r\n\r\n", False),
+            (b"Subject: x\r\n\r\nTLS-Required: No\r\n", False),
+            (b"TLS-Required: No" + b" " * 2000 + b"but\r\n\r\n", False),
+        ):
+            for size in (1, 2, 3, 5, 17, len(content)):
+                counter = HopCounter()
+                for at in range(0, len(content), size):
+                    counter.feed(content[at : at + size])
+                self.assertIs(says_no, counter.tls_not_required, (content[:60], size))
+                self.assertEqual(content.count(b"Received"), counter.hops)
+
     def test_finished(self) -> None:
         """It stops at the blank line, and costs nothing after that."""
         counter = HopCounter()

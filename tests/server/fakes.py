@@ -76,6 +76,7 @@ class FakeReceiving:
             envelope.ret,
             envelope.envid,
             envelope.expanded,
+            envelope.require_tls,
         )
         committed = (entry, origin, claim)
         if not self._spool.slow:

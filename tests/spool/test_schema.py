@@ -48,6 +48,13 @@ CREATE INDEX recipients_in_doubt ON recipients (message) WHERE in_doubt = 1;
 PRAGMA user_version = 2
 """
 
+# And version 3: what came later is in the details alone.
+THIRD = """;
+ALTER TABLE messages ADD COLUMN waits_for TEXT;
+CREATE INDEX messages_waiting ON messages (waits_for) WHERE claim IS NULL AND waits_for IS NOT NULL;
+PRAGMA user_version = 3
+"""
+
 
 class OpeningTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -91,10 +98,12 @@ class OpeningTests(SynchronousTestCase):
         self.assertEqual(before, self.path.read_bytes())
 
     def test_older_schema_is_brought_up_to_date(self) -> None:
-        """A spool of version 1 or 2 keeps its mail and gets what is new; `mta` asks for a start until then."""
+        """A spool of version 1, 2 or 3 keeps its mail and gets what is new; `mta` asks for a start until then."""
         self.bring_up_to_date(FIRST, 1)
         self.path = Path(self.mktemp())
         self.bring_up_to_date(FIRST + SECOND, 2)
+        self.path = Path(self.mktemp())
+        self.bring_up_to_date(FIRST + SECOND + THIRD, 3)
 
     def bring_up_to_date(self, statements: str, version: int) -> None:
         self.write(*(statement for statement in statements.split(";") if statement.strip()))
