@@ -50,6 +50,7 @@ from mta.server.listener import Locate, Located
 from mta.tls.client import ClientTls
 from mta.tls.dane_lookup import DaneLookup
 from mta.tls.policies import DiscoveredTls, judge_by
+from mta.tls_policy import TlsLevel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,7 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
         DaneLookup(around.resolver),
         around.validates,
         around.sts,
+        heeds_no=config.client.tls.heed_tls_required,
     )
     agent = _agent(config, around, directory, places, tls)
     # One count: what a server promises is what the queue will send.
@@ -274,6 +276,8 @@ def _servers(
                 hide_submitter=config.auth.hide_submitter,
                 proxies=listener.proxies,
                 xclient=listener.xclient,
+                # A client that is told to do without TLS could not keep the promise.
+                requiretls=config.tls.requiretls and config.client.tls.default is not TlsLevel.NONE,
             ),
         )
         for listener in config.listeners

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mta.destination import Destination, Host, NextHop, Route
     from mta.encryption import Encryption
     from mta.entry import Delivery, Entry, Report
-    from mta.envelope import Envelope, Origin
+    from mta.envelope import Envelope, Origin, RequireTls
     from mta.identity import Step
     from mta.lookup import Answer
     from mta.outcome import Deferral, Failure, Outcome
@@ -203,6 +203,14 @@ class ITlsPolicies(Interface):
         that can't be told now. What is known comes back at once, without a Deferred.
         """
 
+    def wished(
+        domain: str, route: Route, wish: RequireTls, *, is_report: bool
+    ) -> TlsPolicy | Deferral | Deferred[TlsPolicy | Deferral]:
+        """As `policy`, for a message whose sender has a word of its own on TLS (RFC 8689).
+
+        `is_report`: it has the null reverse-path, and must not be lost where nobody can fulfil the wish (5).
+        """
+
     def at_host(policy: TlsPolicy, host: Host) -> TlsPolicy | Deferral | Deferred[TlsPolicy | Deferral]:
         """The policy as it is for one host, which is about to be connected to.
 
@@ -237,6 +245,9 @@ class IStsPolicies(Interface):
         It fires at once where a policy is known; else it takes as long as a fetch, about a minute at most. What does
         not satisfy a policy in mode "testing" is only reported; mode "none" is as no policy.
         """
+
+    def doubt(domain: str) -> str:
+        """Why it is not known whether the domain has a policy, where `policy` has just found none; "" where it is."""
 
 
 class IQueue(Interface):

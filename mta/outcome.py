@@ -73,7 +73,8 @@ class Deferral:
     Not now. `reason` is a sentence for people; `reply` is the peer's reply, where one is the cause;
     `tls` as in `Delivered`.
 
-    `in_doubt`: the peer may have taken the message, for the end of it was sent and no reply came (RFC 1047).
+    `in_doubt`: the peer may have taken the message, for the end of it was sent and no reply came (RFC 1047). `ends_as`
+    is the enhanced code of a failure where waiting would not help: where every host says so the message has failed.
     """
 
     reason: str
@@ -84,6 +85,7 @@ class Deferral:
     enhanced: str = "4.0.0"
     in_doubt: bool = False
     tls: str = ""
+    ends_as: str = ""
 
     def doubted(self) -> Deferral:
         """The same of somebody who may have taken the message."""

@@ -28,6 +28,7 @@ class TlsSource(Enum):
     DOMAIN = "domain"
     MTA_STS = "mta-sts"
     DANE = "dane"
+    REQUIRETLS = "requiretls"
     DEFAULT = "default"
 
 
@@ -60,6 +61,9 @@ class TlsPolicy:
     `dane` is not () where each host's TLSA records are still to be asked for: what leads to the hosts is secure, and
     these names are led from. `tlsa` are the records of a host and `base` their TLSA base domain: known where
     `ITlsPolicies.at_host` has found some, else None and "".
+
+    `requiretls`: the sender requires all of it, and that the host offers REQUIRETLS (RFC 8689 4.2.1). `otherwise` is
+    then what a report falls back to where no host does (5): it would be lost.
     """
 
     level: TlsLevel = TlsLevel.MAY
@@ -69,12 +73,18 @@ class TlsPolicy:
     tlsa: tuple[Tlsa, ...] | None = None
     base: str = ""
     dane: tuple[str, ...] = ()
+    requiretls: bool = False
+    otherwise: TlsPolicy | None = None
 
     @property
     def why(self) -> str:
-        """Who wants how much, for people: "domain: verify", and "dane" for what is called the same."""
+        """
+        Who wants how much, for people: "domain: verify", and "dane" for what is called the same; "requiretls, mta-sts:
+        verify" where a sender requires what the domain can prove.
+        """
         source, level = self.source.value, self.level.value
-        return source if source == level else f"{source}: {level}"
+        words = source if source == level else f"{source}: {level}"
+        return f"requiretls, {words}" if self.requiretls and self.source is not TlsSource.REQUIRETLS else words
 
     @property
     def demands_tls(self) -> bool:
@@ -99,7 +109,7 @@ class TlsPolicy:
         """
         if self == made_for:
             return True
-        if self.dane:
+        if self.dane or self.requiretls:
             return False
         if self.level is TlsLevel.NONE:
             return True

@@ -22,6 +22,8 @@ from mta.cli.failure import CommandError
 Filters = dict[str, Any]
 
 _HEADINGS = ("ID", "ARRIVED", ">SIZE", "STATE", ">TRIES", "DUE", "SENDER", "RECIPIENT", "LAST REPLY")
+# What a sender says of it, as it stands in the spool.
+_TLS = {"": "", "yes": "required (REQUIRETLS)", "no": "not required (TLS-Required: No)"}
 _STATES = ("queued", "held", "quarantined", "in-doubt")
 
 
@@ -146,8 +148,10 @@ def _print_message(message: Row) -> None:
         ("sender", str(message["sender"]) or "<>"),
         ("size", f"{message['size']} octets, {message['body']}"),
         ("crashes", str(message["crashes"])),
-        *((("TLS", f"REQUIRED: {message['require_tls']}"),) if message["require_tls"] else ()),
+        ("TLS", _TLS[str(message["require_tls"])]),
     ):
+        if not value:
+            continue
         click.echo(columns.printable(f"{name:<9} {value}"))
     click.echo()
     recipients = cast("list[Row]", message["recipients"])

@@ -256,6 +256,13 @@ class ClientTls(Table):
         unit="table of levels",
         source="what was agreed with partners",
     )
+    heed_tls_required: bool = option(
+        True,
+        "Whether a message with the field TLS-Required: No goes without what recipient domains demand with DANE and"
+        " MTA-STS; what this configuration demands holds for it all the same.",
+        unit="true, false",
+        source="RFC 8689 4.2.2",
+    )
     ca_file: OptionalFile = option(
         "",
         'A PEM file with the authorities that "verify" trusts; empty for those of the system. Relative to the directory'

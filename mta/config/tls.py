@@ -53,4 +53,11 @@ class Tls(Table):
     handshake_timeout: PositiveDuration = option(
         "120s", "How long a handshake may take.", unit="duration", source="between Stalwart, 180 s, and KumoMTA, 5 s"
     )
+    requiretls: bool = option(
+        True,
+        "Whether REQUIRETLS is offered within TLS: mail with it goes on over verified TLS to hosts that offer it too,"
+        ' or comes back. Never where client.tls.default is "none".',
+        unit="true, false",
+        source="RFC 8689",
+    )
     certificates: tuple[Certificate, ...] = option(())

@@ -38,12 +38,21 @@ class Attempt:
         self._delivery = delivery
         self._outcomes: dict[Address, Outcome] = {}
         self._trouble: Deferral | None = None
+        self._may_help_to_wait = False
         self._addresses = 0
         self._sessions = 0
 
     @property
     def is_over(self) -> bool:
         return not self.undecided or self._sessions >= MAX_SESSIONS or self._addresses >= MAX_ADDRESSES
+
+    @property
+    def lacks_tls(self) -> bool:
+        """Whether some recipients had no host, and what came closest to one failed for want of TLS there."""
+        trouble = self._trouble
+        if not self.undecided or trouble is None:
+            return False
+        return trouble.phase is Phase.TLS and trouble.scope is not Scope.OURSELVES
 
     @property
     def envelope(self) -> Envelope:
@@ -93,6 +102,7 @@ class Attempt:
 
     def hindered(self, trouble: Deferral) -> None:
         """Something kept us from a host."""
+        self._may_help_to_wait = self._may_help_to_wait or not trouble.ends_as
         if self._trouble is None or _weight(trouble) >= _weight(self._trouble):
             self._trouble = trouble
 
@@ -104,8 +114,12 @@ class Attempt:
         if trouble is None:
             site = self._delivery.destination.site
             trouble = Deferral(f"no host to try for {site}", Phase.ROUTE, Scope.OURSELVES, enhanced="4.4.4")
+        outcome: Outcome = trouble
+        if trouble.ends_as and not self._may_help_to_wait:
+            # RFC 8689 4.2.1: where no host will do the sender is told at once.
+            outcome = Failure(trouble.reason, trouble.phase, trouble.host, trouble.reply, trouble.ends_as)
         for recipient in self.undecided:
-            self._outcomes.setdefault(recipient, trouble)
+            self._outcomes.setdefault(recipient, outcome)
         return self._outcomes
 
 

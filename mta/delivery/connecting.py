@@ -133,14 +133,14 @@ class Connector:
 def _wish(transport: Transport, policy: TlsPolicy, no_tls: str) -> TlsWish:
     """What a session does about TLS."""
     if transport is Transport.SMTPS:
-        return TlsWish(Encryption.IMPLICIT, policy.why)
+        return TlsWish(Encryption.IMPLICIT, policy.why, policy.requiretls)
     if policy.level is TlsLevel.NONE:
         # LMTP has no TLS unless somebody asks for it, and that is not worth a word in each line.
         by_default = policy.source is TlsSource.DEFAULT and transport not in (Transport.MX, Transport.SMTP)
         return NO_WISH if by_default else TlsWish(Encryption.NEVER, policy.why)
     if policy.level is TlsLevel.MAY:
         return TlsWish(Encryption.NEVER, no_tls) if no_tls else TlsWish(Encryption.IF_OFFERED, policy.why)
-    return TlsWish(Encryption.DEMANDED, policy.why)
+    return TlsWish(Encryption.DEMANDED, policy.why, policy.requiretls)
 
 
 def _no_tls_here(server: Server) -> Deferral:

@@ -168,7 +168,7 @@ class ClientConnection(Protocol):
         assert self._handshake is not None  # it began with one
         trouble = self._handshake.trouble()
         if trouble:
-            self._session.tls_failed(trouble)
+            self._session.tls_failed(trouble, judged=True)
         else:
             self._session.secured(self._handshake.words())
         self._go_on()

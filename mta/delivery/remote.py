@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,13 +29,16 @@ from mta.delivery.rejected_logins import RejectedLogins
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Destination, Host, Transport
 from mta.entry import Delivery
+from mta.envelope import RequireTls
 from mta.interfaces import IClientTls, IDeliveryAgent, IResolver, ITlsPolicies
 from mta.outcome import Deferral, Outcome, Phase, Scope
 from mta.policy.kept_places import KeptPlaces
 from mta.smtp.client_events import TransactionDone
 from mta.smtp.transaction import Transaction
-from mta.tls_policy import NO_TLS, TlsLevel, TlsPolicy
+from mta.tls_policy import NO_TLS, TlsLevel, TlsPolicy, TlsSource
 
+# LMTP within this host needs no TLS (`mta/routing/tls_policies.py` says where it is).
+_MAY_BE_HERE = (Transport.LMTP, Transport.LMTP_UNIX)
 _STOPPED = Deferral("this server is shutting down", Phase.QUEUE, Scope.OURSELVES, enhanced="4.3.2")
 
 
@@ -104,13 +108,37 @@ class RemoteAgent:
         return self._pool.stop()
 
     async def _deliver(self, delivery: Delivery) -> Mapping[Address, Outcome]:
+        if delivery.envelope.require_tls is not None:
+            return await self._deliver_as_required(delivery)
+        return (await self._attempt(delivery)).outcomes()
+
+    async def _deliver_as_required(self, delivery: Delivery) -> Mapping[Address, Outcome]:
+        """The message of a sender who says something of TLS."""
+        policy, transport = delivery.destination.tls, delivery.destination.next_hop.transport
+        if policy.requiretls:
+            attempt = await self._attempt(delivery)
+            if policy.otherwise is None or not attempt.lacks_tls:
+                return attempt.outcomes()
+            # RFC 8689 5: a report is not lost for want of REQUIRETLS. It holds nothing of the message but its header.
+            destination = replace(delivery.destination, tls=policy.otherwise)
+            rest = replace(attempt.envelope, require_tls=None)
+            found = (await self._attempt(replace(delivery, destination=destination, envelope=rest))).outcomes()
+            return {**attempt.outcomes(), **found}
+        if delivery.envelope.require_tls is RequireTls.YES and transport not in _MAY_BE_HERE:
+            why = "REQUIRETLS, and nobody has said what that takes at this next hop"
+            return dict.fromkeys(delivery.recipients, Deferral(why, Phase.TLS, Scope.OURSELVES, enhanced="4.7.10"))
+        # It goes to a mailbox, or need not be protected: neither is told to the server.
+        plain = replace(delivery, envelope=replace(delivery.envelope, require_tls=None))
+        return (await self._attempt(plain)).outcomes()
+
+    async def _attempt(self, delivery: Delivery) -> Attempt:
         attempt = Attempt(delivery)
         idle = self._idle_for(delivery.destination)
         if idle is not None:
             await self._use(idle, delivery, attempt, was_idle=True)
         if not attempt.is_over:
             await self._try_servers(delivery, attempt)
-        return attempt.outcomes()
+        return attempt
 
     def _idle_for(self, destination: Destination) -> ClientConnection | None:
         return self._pool.take(destination.site, destination.tls, destination.login)
@@ -186,7 +214,10 @@ class RemoteAgent:
         if isinstance(known, Deferral) or known.allows_host(host.name):
             return known
         reason = f"{host.name} is none of the mail hosts that the policy ({known.why}) allows"
-        return Deferral(reason, Phase.TLS, Scope.MESSAGE, host.name, enhanced="4.7.5")
+        if known.source is TlsSource.REQUIRETLS:
+            reason = f"neither DNSSEC nor MTA-STS vouches for {host.name} as a mail host, and REQUIRETLS takes that"
+        ends_as = "5.7.10" if known.requiretls else ""
+        return Deferral(reason, Phase.TLS, Scope.MESSAGE, host.name, enhanced="4.7.5", ends_as=ends_as)
 
     async def _connect(self, destination: Destination, server: Server) -> ClientConnection | Deferral:
         """

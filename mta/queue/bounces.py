@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from mta.address import Address
 from mta.entry import Entry, NewMessage
-from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
+from mta.envelope import Body, Envelope, Notify, Origin, Recipient, RequireTls, Ret
 from mta.ids import spell
 from mta.interfaces import IContent
 from mta.message import headers
@@ -109,7 +109,8 @@ class Bouncer:
             is_double=entry.sender is None,
         )
         body = Body.SEVEN_BIT if made.data.isascii() else Body.EIGHT_BIT_MIME
-        envelope = Envelope(None, (Recipient(to),), body, made.utf8)
+        # RFC 8689 5: what the sender says of TLS holds for what is told of the message as well.
+        envelope = Envelope(None, (Recipient(to),), body, made.utf8, require_tls=entry.require_tls)
         origin = Origin("", self.hostname, "", "bounce", {"of": queue_text})
         message = NewMessage(queue_id, now, envelope, origin, made.data)
         return Told(message, frozenset(item.recipient.address for item in wanted))
@@ -139,6 +140,7 @@ class Bouncer:
             # RFC 3461 4.3: where nothing failed, only the headers SHOULD be returned, whatever RET says.
             any(item.action is Action.FAILED for item in news)
             and entry.ret is not Ret.HDRS
+            and entry.require_tls is not RequireTls.YES  # RFC 8689 5: RET=FULL is disregarded
             and entry.size <= self.full_below
             and len(first) == entry.size
             # What holds binary content is sent with BINARYMIME alone (RFC 3030 3), and few would take the report.

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure as Fault
 
 from mta.address import Address
 from mta.destination import Destination, Route
-from mta.entry import QueuedRecipient
+from mta.entry import Entry, QueuedRecipient
 from mta.interfaces import IDestinations, ITlsPolicies
 from mta.outcome import Deferral, Failure
 from mta.queue.window import Active, Job
@@ -80,10 +80,11 @@ class Planner:
             address = recipient.address
             wanted.setdefault((self._router.route(address), address.domain), []).append(recipient)
         groups = [(route.rule, recipients) for (route, _domain), recipients in wanted.items()]
+        entry = active.entry
         known: list[Located] = []
         asked: list[Deferred[Located]] = []
         for route, domain in wanted:
-            located = self._locate(route, domain)
+            located = self._locate(route, domain, entry)
             if isinstance(located, Deferred):
                 asked.append(located)
             else:
@@ -95,12 +96,15 @@ class Planner:
         waiting.addErrback(_first_fault)
         return waiting.addCallback(lambda found: self._grouped(active, now, groups, found))
 
-    def _locate(self, route: Route, domain: str) -> Located | Deferred[Located]:
-        """The destination with what the domain demands of it: domains that demand different things part here."""
+    def _locate(self, route: Route, domain: str, entry: Entry) -> Located | Deferred[Located]:
+        """The destination with what the domain or the sender demands of it: who demands different things parts here."""
         located = self._destinations.locate(route.next_hop, domain)
         if self._tls is None:
             return located
-        policy = self._tls.policy(domain, route)
+        if entry.require_tls is None:
+            policy = self._tls.policy(domain, route)
+        else:
+            policy = self._tls.wished(domain, route, entry.require_tls, is_report=entry.sender is None)
         if isinstance(located, Deferred) or isinstance(policy, Deferred):
             return _joined_later(located, policy, route)
         return _joined(located, policy, route)

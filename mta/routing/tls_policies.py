@@ -9,10 +9,14 @@ Fails: never; each domain has a policy at each next hop.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
 
 from zope.interface import implementer
 
-from mta.destination import Host, Route, Transport
+from mta.address import is_ip_address
+from mta.destination import Host, NextHop, Route, Transport
+from mta.envelope import RequireTls
 from mta.interfaces import ITlsPolicies
 from mta.outcome import Deferral, Phase, Scope
 from mta.tls_policy import DEFAULT_POLICY, NO_TLS, TlsLevel, TlsPolicy, TlsSource
@@ -57,6 +61,21 @@ class ConfiguredTls:
                 return found
         return _BY_TRANSPORT.get(route.next_hop.transport, self._default)
 
+    def wished(self, domain: str, route: Route, wish: RequireTls, *, is_report: bool) -> TlsPolicy:
+        found = self.policy(domain, route)
+        # What the operator demands holds for all mail, and what stays within this host is protected by that.
+        if wish is RequireTls.NO or is_here(route.next_hop):
+            return found
+        # RFC 8689 4.2.1: a host that the operator names needs nobody to vouch for it. An MX record could be forged, and
+        # then only the domain itself is known to be right.
+        name = route.next_hop.target or domain
+        is_looked_up = route.next_hop.transport is Transport.MX and not name.startswith("[")
+        hosts = (name,) if is_looked_up else ()
+        required = TlsPolicy(TlsLevel.VERIFY, TlsSource.REQUIRETLS, hosts=hosts, requiretls=True)
+        if found.level is TlsLevel.DANE:
+            required = replace(found, requiretls=True)
+        return replace(required, otherwise=found) if is_report else required
+
     def at_host(self, policy: TlsPolicy, host: Host) -> TlsPolicy | Deferral:
         if policy.level is TlsLevel.DANE and policy.tlsa is None:
             reason = f"DANE is demanded ({policy.source.value}), and no usable TLSA records of {host.name} are known"
@@ -70,3 +89,11 @@ class ConfiguredTls:
             _, _, above = above.partition(".")
             found = self._domains.get(f".{above}")
         return found
+
+
+def is_here(next_hop: NextHop) -> bool:
+    """Whether a next hop is within this host: a mailbox, or LMTP to a socket or over the loopback interface."""
+    if next_hop.transport is Transport.LMTP:
+        target = next_hop.target
+        return target == "localhost" or (is_ip_address(target) and ip_address(target).is_loopback)
+    return next_hop.transport in (Transport.LMTP_UNIX, Transport.MAILDIR, Transport.DISCARD)

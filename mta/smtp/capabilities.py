@@ -1,7 +1,7 @@
 """
 What a server offers, from its answer to EHLO or LHLO.
 
-Owns: the keywords that a client of ours uses (RFC 1870, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 9422).
+Owns: the keywords that a client of ours uses (RFC 1870, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 8689, 9422).
 Never: fails; a keyword with a parameter that makes no sense is one without.
 """
 
@@ -46,6 +46,7 @@ class Capabilities:
     smtputf8: bool = False
     dsn: bool = False
     starttls: bool = False
+    requiretls: bool = False
     auth: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
 
@@ -68,6 +69,7 @@ def capabilities_from(hello: Reply) -> Capabilities:
         smtputf8="SMTPUTF8" in offers,
         dsn="DSN" in offers,
         starttls="STARTTLS" in offers,
+        requiretls="REQUIRETLS" in offers,
         auth=tuple(offers.get("AUTH", "").upper().split()),
         limits=_limits_in(offers.get("LIMITS", "")),
     )

@@ -34,10 +34,15 @@ class Encryption(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TlsWish:
-    """What a session does about TLS; `why` tells people who wants that: "domain: verify". "": not worth a word."""
+    """
+    What a session does about TLS; `why` tells people who wants that: "domain: verify". "": not worth a word.
+
+    With `requiretls` the server must offer REQUIRETLS as well, and lacks what it takes for good where it says so.
+    """
 
     use: Encryption = Encryption.NEVER
     why: str = ""
+    requiretls: bool = False
 
 
 NO_WISH = TlsWish()
@@ -85,11 +90,11 @@ class Opening:
             else:
                 self._say_hello()  # RFC 3207 4.2: what was known is forgotten, our name included
 
-    def tls_failed(self, reason: str) -> None:
-        """The handshake came to nothing, the server is somebody else, or the encrypted connection broke."""
+    def tls_failed(self, reason: str, *, judged: bool = False) -> None:
+        """The handshake came to nothing, the server is somebody else (`judged`), or the encrypted connection broke."""
         # With TLS 1.3 a server's last word on the handshake may come when we think that it is over.
         if self._due and self._due[0] in (Stage.HANDSHAKE, Stage.EHLO, Stage.LHLO):
-            self._end(self._no_tls(f"TLS with {self.host} failed: {reason}", "4.7.5"))
+            self._end(self._no_tls(f"TLS with {self.host} failed: {reason}", "4.7.5", lasts=judged))
         else:
             self._broken(f"broke TLS off ({reason})")
 
@@ -124,7 +129,11 @@ class Opening:
 
     def _hello_is_over(self) -> None:
         use = self._wish.use
-        if use is Encryption.NEVER or self.is_encrypted:
+        if self.is_encrypted and self._wish.requiretls and not self.capabilities.requiretls:
+            # RFC 8689 4.2.1: only the answer within TLS counts. Other mail may go there; this connection was for ours.
+            why = f"{self.host} does not offer REQUIRETLS"
+            self._leave(Deferral(why, Phase.TLS, Scope.MESSAGE, self.host, enhanced="4.7.30", ends_as="5.7.30"))
+        elif use is Encryption.NEVER or self.is_encrypted:
             self._say_who_we_are()
         elif self.capabilities.starttls:
             self._send(Stage.STARTTLS, b"STARTTLS\r\n")
@@ -132,7 +141,7 @@ class Opening:
             self.tls = "none (not offered)"
             self._say_who_we_are()
         else:
-            self._leave(self._no_tls(f"{self.host} does not offer STARTTLS", "4.7.4"))
+            self._leave(self._no_tls(f"{self.host} does not offer STARTTLS", "4.7.4", lasts=True))
 
     def _starttls_answered(self, reply: Reply) -> None:
         if reply.is_positive:
@@ -143,7 +152,8 @@ class Opening:
             self.tls = f"none ({self.tls_refused})"
             self._say_who_we_are()
         else:
-            self._leave(replace(self._no_tls(f"{self.host} refused STARTTLS: {reply}", "4.7.4"), reply=reply))
+            refused = self._no_tls(f"{self.host} refused STARTTLS: {reply}", "4.7.4", lasts=reply.is_permanent)
+            self._leave(replace(refused, reply=reply))
 
     def _say_who_we_are(self) -> None:
         if self._login is None:
@@ -200,11 +210,15 @@ class Opening:
         self._output.append(b"QUIT\r\n")  # RFC 5321 3.1: a server that says 554 waits for it
         self._end(why)
 
-    def _no_tls(self, what: str, enhanced: str) -> Deferral:
-        """Why the connection is not encrypted. It speaks of this mail alone: other mail may do without."""
+    def _no_tls(self, what: str, enhanced: str, *, lasts: bool) -> Deferral:
+        """
+        Why the connection is not encrypted, and whether that `lasts`. It speaks of this mail alone: other mail may do
+        without.
+        """
         demanded = self._wish.use in (Encryption.DEMANDED, Encryption.IMPLICIT)
         reason = f"{what}; TLS is demanded ({self._wish.why})" if demanded else what
-        return Deferral(reason, Phase.TLS, Scope.MESSAGE, self.host, enhanced=enhanced)
+        ends_as = "5.7.10" if lasts and self._wish.requiretls else ""  # RFC 8689 4.2.1
+        return Deferral(reason, Phase.TLS, Scope.MESSAGE, self.host, enhanced=enhanced, ends_as=ends_as)
 
     # -- What the rest of the session does
 

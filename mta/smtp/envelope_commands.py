@@ -1,7 +1,7 @@
 """
 Write an envelope as commands, with the parameters that the server offered.
 
-Owns: MAIL and RCPT as a client says them (RFC 1870, 3030, 3461, 6152, 6531).
+Owns: MAIL and RCPT as a client says them (RFC 1870, 3030, 3461, 6152, 6531, 8689).
 Never: decides whether a message may go to a server at all; that is `mta/smtp/transaction.py`.
 Fails: never; a command that could not be one line is None.
 """
@@ -12,7 +12,7 @@ import re
 
 from mta import xtext
 from mta.address import Address
-from mta.envelope import Body, Envelope, Notify, Recipient
+from mta.envelope import Body, Envelope, Notify, Recipient, RequireTls
 from mta.smtp.capabilities import Capabilities
 
 # All that can start another command, or that no server takes for text: controls (of C1 as well) and surrogates.
@@ -33,6 +33,8 @@ def mail_command(envelope: Envelope, size: int, offers: Capabilities) -> bytes |
         words.append(_BODIES.get(envelope.body, ""))
     if offers.smtputf8 and needs_or_has_utf8(envelope):
         words.append(" SMTPUTF8")
+    if offers.requiretls and envelope.require_tls is RequireTls.YES:
+        words.append(" REQUIRETLS")
     if offers.dsn:
         if envelope.ret is not None:
             words.append(f" RET={envelope.ret.value}")

@@ -20,9 +20,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.destination import Host, Route, Transport
+from mta.envelope import RequireTls
 from mta.interfaces import IStsPolicies, ITlsPolicies
-from mta.outcome import Deferral
-from mta.sts_policy import StsPolicy
+from mta.outcome import Deferral, Phase, Scope
+from mta.sts_policy import Mode, StsPolicy
 from mta.tls.dane import judge_connection
 from mta.tls.dane_lookup import DaneLookup, DaneRecords, Found
 from mta.tls_policy import TlsLevel, TlsPolicy, TlsSource
@@ -40,12 +41,20 @@ class DiscoveredTls:
     """
     `configured` has the first word and the last: what a route or a domain has in the configuration stands, what is its
     default is raised. `validates` tells whether secure answers are to be had now; while they are not, mail goes as
-    without DANE. Without `sts` no MTA-STS policies are followed.
+    without DANE. Without `sts` no MTA-STS policies are followed. `heeds_no`: mail whose sender says that TLS is not
+    required goes by the configuration alone (RFC 8689 4.2.2).
     """
 
     def __init__(
-        self, configured: ITlsPolicies, dane: DaneLookup, validates: Callable[[], bool], sts: IStsPolicies | None
+        self,
+        configured: ITlsPolicies,
+        dane: DaneLookup,
+        validates: Callable[[], bool],
+        sts: IStsPolicies | None,
+        *,
+        heeds_no: bool = True,
     ) -> None:
+        self._heeds_no = heeds_no
         self._configured = configured
         self._dane = dane
         self._validates = validates
@@ -86,6 +95,53 @@ class DiscoveredTls:
         # Where nothing was found it is the same value: the planner compares by identity first.
         return replace(found, dane=secure) if secure else found
 
+    def wished(self, domain: str, route: Route, wish: RequireTls, *, is_report: bool) -> Known | Deferred[Known]:
+        found = self._configured.wished(domain, route, wish, is_report=is_report)
+        if not isinstance(found, TlsPolicy):
+            return found
+        if wish is RequireTls.NO:
+            # DANE that the operator demands has to be asked for all the same.
+            return found if self._heeds_no and found.level is not TlsLevel.DANE else self.policy(domain, route)
+        if not found.requiretls:
+            return self.policy(domain, route)
+        name = route.next_hop.target or domain
+        if route.next_hop.transport is Transport.MX and not name.startswith("["):
+            usual = self.policy(domain, route) if is_report else found
+            return _at_once(Deferred.fromCoroutine(self._required(name, found, usual)))
+        return replace(found, dane=(route.next_hop.target,)) if found.level is TlsLevel.DANE else found
+
+    async def _required(self, name: str, required: TlsPolicy, usual: Known | Deferred[Known]) -> Known:
+        """
+        What REQUIRETLS takes where MX records lead to the hosts: somebody who vouches for these (RFC 8689 4.2.1).
+
+        `usual` is what a report falls back to, the same as `required` for other mail.
+        """
+        ordinary = await usual if isinstance(usual, Deferred) else usual
+        secure = await self._dane.names(name) if self._validates() else ()
+        if isinstance(ordinary, Deferral):
+            return ordinary
+        if isinstance(secure, Deferral):
+            return secure
+        is_report = ordinary is not required
+        if is_report:
+            required = replace(required, otherwise=ordinary)
+        if secure:
+            required = replace(required, dane=secure)
+        if required.level is TlsLevel.DANE:
+            return required
+        policy = await self._sts.policy(name) if self._sts is not None else None
+        # A policy in testing names the hosts as well as an enforced one does, and is of use where nothing else does.
+        if policy is not None and policy.mx and (policy.is_enforced or (policy.mode is Mode.TESTING and not secure)):
+            return replace(required, source=TlsSource.MTA_STS, hosts=policy.mx)
+        if secure:
+            return replace(required, hosts=())
+        doubt = self._sts.doubt(name) if self._sts is not None and policy is None else ""
+        if doubt and not is_report:
+            # What could not be asked must not make the message come back.
+            reason = f"cannot tell who vouches for the mail hosts of {name}, which REQUIRETLS takes: {doubt}"
+            return Deferral(reason, Phase.TLS, Scope.MESSAGE, enhanced="4.7.10")
+        return required
+
     def at_host(self, policy: TlsPolicy, host: Host) -> Known | Deferred[Known]:
         if not policy.dane:
             return self._configured.at_host(policy, host)
@@ -108,7 +164,8 @@ def raised(policy: TlsPolicy, found: DaneRecords) -> TlsPolicy:
     """
     if found.authenticates:
         source = policy.source if policy.level is TlsLevel.DANE else TlsSource.DANE
-        return TlsPolicy(TlsLevel.DANE, source, names=found.names[1:], tlsa=found.records, base=found.base)
+        known = replace(policy, level=TlsLevel.DANE, source=source, names=found.names[1:], hosts=())
+        return replace(known, tlsa=found.records, base=found.base)
     if policy.level is TlsLevel.MAY:
         return TlsPolicy(TlsLevel.ENCRYPT, TlsSource.DANE, tlsa=found.records, base=found.base)
     return policy

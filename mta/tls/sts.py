@@ -90,6 +90,7 @@ class StsPolicies:
         self._note = note
         self._known: OrderedDict[str, Stored] = OrderedDict()
         self._troubles: OrderedDict[str, Trouble] = OrderedDict()
+        self._silent: OrderedDict[str, str] = OrderedDict()  # why the record could not be asked for
         self._under_way: dict[str, Deferred[None]] = {}
         self._waiting: dict[str, list[Deferred[StsPolicy | None]]] = {}
         self._sweeping = LoopingCall(self._sweep)
@@ -114,6 +115,11 @@ class StsPolicies:
     def trouble(self, domain: str) -> Trouble | None:
         """Why the last look for the domain's policy failed, if it did."""
         return self._troubles.get(domain.lower().removesuffix("."))
+
+    def doubt(self, domain: str) -> str:
+        name = domain.lower().removesuffix(".")
+        trouble = self._troubles.get(name)
+        return trouble.reason if trouble is not None else self._silent.get(name, "")
 
     def start(self) -> None:
         """Begin to refresh what is stored before it ends."""
@@ -183,6 +189,11 @@ class StsPolicies:
         stored = self._remembered(domain)
         trouble = self._troubles.get(domain)
         answer = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
+        self._silent.pop(domain, None)
+        if answer.status is Status.COULD_NOT_ASK:
+            self._silent[domain] = f"_mta-sts.{domain}: {answer.reason or 'no answer'}"
+            if len(self._silent) > SIZE:
+                self._silent.popitem(last=False)
         try:
             id_ = policy_id(answer.records) if answer.status is Status.ANSWER else None
         except StsTextError as error:

@@ -157,6 +157,20 @@ class StoppedDaemonTests(CommandCase):
             self.assertNotIn(b"\x1b", said)
             self.assertIn(b"\\x1b[31mred", said.replace(b"\\\\", b"\\").replace(b"\\u001b", b"\\x1b"))
 
+    def test_what_the_sender_says_of_tls(self) -> None:
+        """`mta queue show` tells it where something was said (RFC 8689), and is silent where nothing was."""
+        self.fill()
+        for said, words in (("", b""), ("yes", b"required (REQUIRETLS)"), ("no", b"not required (TLS-Required: No)")):
+            database = schema.connect(self.state / schema.FILE_NAME)
+            details = json.dumps({"require_tls": said}) if said else None
+            database.execute("UPDATE messages SET details = ? WHERE id = 77", [details])
+            database.close()
+            shown = self.mta("queue", "show", spell(77)).stdout
+            self.assertEqual(
+                words, b"".join(line[3:].strip() for line in shown.splitlines() if line.startswith(b"TLS"))
+            )
+            self.assertEqual(said, json.loads(self.mta("queue", "show", spell(77), "--json").stdout)["require_tls"])
+
     def test_in_doubt(self) -> None:
         """Recipients in doubt are listed and counted as such, with the time of the next try where there is one."""
         self.fill()

@@ -14,6 +14,7 @@ DEFAULTS = {
         "minimum": "1.2",
         "ciphers": "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES",
         "handshake_timeout": 120.0,
+        "requiretls": True,
         "certificates": (),
     },
     "relay": {
@@ -123,7 +124,7 @@ DEFAULTS = {
         "eight_bit": "send",
         "ip_preference": "any",
         "in_doubt": "retry",
-        "tls": {"default": TlsLevel.MAY, "domains": {}, "ca_file": ""},
+        "tls": {"default": TlsLevel.MAY, "domains": {}, "heed_tls_required": True, "ca_file": ""},
         "timeouts": {
             "connect": 30.0,
             "greeting": 300.0,

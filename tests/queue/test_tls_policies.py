@@ -7,9 +7,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mta.destination import Destination, Host, NextHop, Route, Transport
+from mta.envelope import RequireTls
 from mta.interfaces import ITlsPolicies
 from mta.outcome import Deferral, Phase
-from mta.tls_policy import DEFAULT_POLICY, TlsLevel, TlsPolicy
+from mta.tls_policy import DEFAULT_POLICY, TlsLevel, TlsPolicy, TlsSource
 from tests.queue.world import World
 
 Told = TlsPolicy | Deferral
@@ -22,10 +23,16 @@ class TableOfPolicies:
 
     def __init__(self) -> None:
         self.table: dict[str, Told | Deferred[Told]] = {}
+        self.wishes: list[tuple[str, RequireTls, bool]] = []
 
     def policy(self, domain: str, route: Route) -> Told | Deferred[Told]:
         del route
         return self.table.get(domain, DEFAULT_POLICY)
+
+    def wished(self, domain: str, route: Route, wish: RequireTls, *, is_report: bool) -> Told:
+        del route
+        self.wishes.append((domain, wish, is_report))
+        return TlsPolicy(TlsLevel.VERIFY, TlsSource.REQUIRETLS, requiretls=wish is RequireTls.YES)
 
     def at_host(self, policy: TlsPolicy, host: Host) -> TlsPolicy:
         del host

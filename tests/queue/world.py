@@ -16,7 +16,7 @@ from zope.interface import implementer
 from mta.address import Address, parse_address
 from mta.destination import Destination, NextHop, Route, Transport
 from mta.entry import Delivery
-from mta.envelope import Body, Envelope, Notify, Origin, Recipient, Ret
+from mta.envelope import Body, Envelope, Notify, Origin, Recipient, RequireTls, Ret
 from mta.events import Event
 from mta.ids import QueueIds
 from mta.interfaces import IDeliveryAgent, IDestinations, ITlsPolicies
@@ -168,6 +168,7 @@ class World:
         utf8: bool = False,
         ret: Ret | None = None,
         envid: str = "",
+        require_tls: RequireTls | None = None,
     ) -> int:
         """A message from the server's hands: committed, then handed to the manager."""
         message = self.manager.new_id()
@@ -175,7 +176,7 @@ class World:
         receiving.write(content)
         claimed = self.manager.wants_claim()
         named = tuple(Recipient(parse_address(each)) if isinstance(each, str) else each for each in recipients)
-        envelope = Envelope(sender, named, body, utf8, ret, envid, tuple(expanded))
+        envelope = Envelope(sender, named, body, utf8, ret, envid, tuple(expanded), require_tls)
         committed = receiving.commit(envelope, Origin("192.0.2.9"), self.clock.seconds(), claimed)
         committed.addCallback(self.manager.accepted, claimed)
         self.settle()

@@ -58,6 +58,7 @@ class FakeStsPolicies:
     def __init__(self, mode: Mode | None) -> None:
         self.known = StsPolicy(mode, PATTERNS, 86_400, "1") if mode is not None else None
         self.asked: list[str] = []
+        self.why_unknown = ""
         self.held: list[Deferred[StsPolicy | None]] | None = None
 
     def policy(self, domain: str) -> Deferred[StsPolicy | None]:
@@ -66,6 +67,10 @@ class FakeStsPolicies:
             return succeed(self.known)
         self.held.append(Deferred())
         return self.held[-1]
+
+    def doubt(self, domain: str) -> str:
+        del domain
+        return self.why_unknown
 
 
 class PoliciesCase(SynchronousTestCase):
