@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 from tests.end_to_end.daemon import eventually
@@ -17,14 +18,14 @@ GOOD = made("mail.postfix.test", BETWEEN, names=("127.0.0.1",))
 
 
 class ToPostfixTlsTests(RealPeerCase):
-    def _pair(self, level: str, issued: Issued | None, more: str = "") -> tuple[Postfix, Wiretap]:
-        """Our daemon with a route of this level to a Postfix with this certificate."""
+    def _pair(self, level: str, issued: Issued | None, more: str = "", ours: str = "") -> tuple[Postfix, Wiretap]:
+        """Our daemon, configured with `ours` and a route of this level to a Postfix with this certificate."""
         authorities = self.top / "authorities.pem"
         authorities.write_bytes(ROOT.pem)
         tap = self.tap()
         self.mta = self.daemon(
             f'\n[[route]]\nrecipients = ["*@postfix.test"]\nnext_hop = "smtp://127.0.0.1:{tap.port}"\ntls = "{level}"\n'
-            f'\n[client.tls]\nca_file = "{authorities}"\n'
+            f'\n[client.tls]\nca_file = "{authorities}"\n{ours}'
         )
         if issued is not None:
             chain = self._chain(issued)
@@ -100,3 +101,24 @@ class ToPostfixTlsTests(RealPeerCase):
         """A certificate for another host is a deferral that says for whom it is."""
         wrong = made("other", BETWEEN, names=("other.test",))
         self._is_deferred(wrong, "its certificate is for other.test, not for 127.0.0.1")
+
+    @crossing("Postfix", FROM_US, "REQUIRETLS not offered")
+    def test_requiretls(self) -> None:
+        """A Postfix that does not offer REQUIRETLS hears nothing of a message that requires it, which comes back."""
+        own = made("mx.test", BETWEEN, names=("127.0.0.1",))
+        pair = self.top / "own.pem", self.top / "own.key"
+        for path, pem in zip(pair, (own.pem, own.key_pem), strict=True):
+            path.write_bytes(pem)
+        words = f'\n[[tls.certificates]]\ncertificate = "{pair[0]}"\nkey = "{pair[1]}"\n'
+        postfix, tap = self._pair("encrypt", GOOD, ours=words)
+        content = eight_bit("alice@local.test", "dave@postfix.test")
+        with self.client(self.mta.port) as client:
+            client.starttls(context=ssl.create_default_context(cadata=ROOT.pem.decode()))
+            client.sendmail("alice@local.test", ["dave@postfix.test"], content, ["BODY=8BITMIME", "REQUIRETLS"])
+        report = self.arrived(lambda: self.mta.mailbox("alice"), tap, postfix)
+        self.assert_reported(report, "failed", "dave@postfix.test")
+        self.assertIn("Status: 5.7.30\n", report)
+        self.assertIn("does not offer REQUIRETLS", " ".join(report.split()))
+        self.assertNotIn("Ende", report)
+        self.assertEqual([], postfix.received())
+        self.assertNotIn("from=<", postfix.told())

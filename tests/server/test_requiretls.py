@@ -9,10 +9,10 @@ from tests.server.tls_client import TlsClient, connect, secured
 
 MAIL = b"MAIL FROM:<a@b.test> REQUIRETLS\r\n"
 REST = b"RCPT TO:<alice@local.test>\r\nDATA\r\n"
-OK = b"250 2.1.0 Sender OK\r\n"
+OK = b"250 2.1.0 Ok\r\n"
 IN_CLEAR = b"530 5.7.10 REQUIRETLS needs TLS here already: say STARTTLS first\r\n"
 UNKNOWN = b"555 5.5.4 Parameter not offered here: REQUIRETLS\r\n"
-BAD = b"501 5.5.4 Bad parameter: REQUIRETLS\r\n"
+BAD = b"501 5.5.4 Parameter is malformed or given twice: REQUIRETLS\r\n"
 
 
 class OfferTests(TlsCase):
