@@ -17,6 +17,7 @@ WORDS = (
     b"Received: x\r\n",
     b"Content-Type: x\r\n",
     b"Auto-Submitted: no\r\n",
+    b"TLS-Required: No\r\n",
     b"Precedence: bulk\r\n",
     b"List-Id: x\r\n",
     b"\r\n\r\n",
@@ -28,12 +29,12 @@ WORDS = (
 )
 
 
-def _counted(pieces: list[bytes], limit: int) -> tuple[int, bool]:
+def _counted(pieces: list[bytes], limit: int) -> tuple[int, bool, bool]:
     counter = HopCounter(limit)
     for piece in pieces:
         counter.feed(piece)
         assert len(counter._line) <= 256, len(counter._line)
-    return counter.hops, counter.too_long
+    return counter.hops, counter.too_long, counter.tls_not_required
 
 
 def target(data: bytes) -> None:
@@ -51,6 +52,6 @@ def target(data: bytes) -> None:
         value = field(header, name)
         assert value is None or not set("\r\n") & set(value), value
     is_automatic(header)
-    hops, too_long = _counted([header], MAX_HEADERS)
+    hops, too_long, _ = _counted([header], MAX_HEADERS)
     if not (whole[1] or too_long):
         assert hops <= whole[0] <= hops + 1, (hops, whole)

@@ -57,9 +57,10 @@ class HopCounter:
         """Take the next bytes of the content, of any length."""
         if self.finished:
             return
+        fresh = data[: self._limit - self._seen]
         if self._tls_required:
-            self._tls_required += data[: max(_TLS_REQUIRED - len(self._tls_required), 0)]
-        text = self._line + data[: self._limit - self._seen]
+            self._tls_required += fresh[: max(_TLS_REQUIRED - len(self._tls_required), 0)]
+        text = self._line + fresh
         self._seen += len(data)
         start_of_last_line = text.rfind(b"\n")
         # The search stops after the last LF, where nothing can follow: so it always finds something.

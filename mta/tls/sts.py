@@ -90,7 +90,7 @@ class StsPolicies:
         self._note = note
         self._known: OrderedDict[str, Stored] = OrderedDict()
         self._troubles: OrderedDict[str, Trouble] = OrderedDict()
-        self._silent: OrderedDict[str, str] = OrderedDict()  # why the record could not be asked for
+        self._doubts: OrderedDict[str, str] = OrderedDict()  # why the last look could not tell
         self._under_way: dict[str, Deferred[None]] = {}
         self._waiting: dict[str, list[Deferred[StsPolicy | None]]] = {}
         self._sweeping = LoopingCall(self._sweep)
@@ -117,9 +117,7 @@ class StsPolicies:
         return self._troubles.get(domain.lower().removesuffix("."))
 
     def doubt(self, domain: str) -> str:
-        name = domain.lower().removesuffix(".")
-        trouble = self._troubles.get(name)
-        return trouble.reason if trouble is not None else self._silent.get(name, "")
+        return self._doubts.get(domain.lower().removesuffix("."), "")
 
     def start(self) -> None:
         """Begin to refresh what is stored before it ends."""
@@ -189,11 +187,9 @@ class StsPolicies:
         stored = self._remembered(domain)
         trouble = self._troubles.get(domain)
         answer = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
-        self._silent.pop(domain, None)
+        self._doubts.pop(domain, None)
         if answer.status is Status.COULD_NOT_ASK:
-            self._silent[domain] = f"_mta-sts.{domain}: {answer.reason or 'no answer'}"
-            if len(self._silent) > SIZE:
-                self._silent.popitem(last=False)
+            self._doubted(domain, f"_mta-sts.{domain}: {answer.reason or 'no answer'}")
         try:
             id_ = policy_id(answer.records) if answer.status is Status.ANSWER else None
         except StsTextError as error:
@@ -205,6 +201,7 @@ class StsPolicies:
                 await self._keep(domain, stored, used=used)
             return
         if trouble is not None and trouble.id == id_ and now < trouble.retry:
+            self._doubted(domain, trouble.reason)
             if stored is not None:
                 await self._keep(domain, stored, used=used)
             return
@@ -214,6 +211,7 @@ class StsPolicies:
         try:
             policy = await self._fetcher.fetch(domain, id_)
         except FetchError as error:
+            self._doubted(domain, str(error))
             await self._failed(domain, str(error), error.result, id_, stored)
             return
         self._troubles.pop(domain, None)
@@ -222,6 +220,11 @@ class StsPolicies:
             self._note("sts-policy", {"domain": domain, "mode": policy.mode.value, "id": policy.id})
         last_used = now if used or stored is None else stored.used
         await self._write(domain, Stored(policy, fetched=now, checked=now, used=last_used))
+
+    def _doubted(self, domain: str, reason: str) -> None:
+        self._doubts[domain] = reason
+        if len(self._doubts) > SIZE:
+            self._doubts.popitem(last=False)
 
     async def _keep(self, domain: str, stored: Stored, *, used: bool) -> None:
         """The stored policy goes on as it is; the domain is not asked again for some time."""

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from mta.admin import control
 from mta.admin.control import ControlFactory, ControlProtocol, Daemon
 from mta.entry import Entry
+from mta.envelope import RequireTls
 from mta.ids import QueueIds, parse_id
 from mta.interfaces import IQueue
 from mta.spool import answering, reading, schema
@@ -326,6 +327,12 @@ class SendTests(ControlCase):
         self.assertEqual(
             ["bob@mx.test", "carol@example.net"], sorted(str(recipient.address) for recipient in entry.recipients)
         )
+
+    def test_tls_required(self) -> None:
+        """What the header says of TLS counts for what is handed in here, too (RFC 8689 3)."""
+        for field, tag in ((b"", None), (b"TLS-Required: No\r\n", RequireTls.NO), (b"TLS-Required: Yes\r\n", None)):
+            self.send(field + MESSAGE)
+            self.assertIs(tag, self.queue.accepted_[-1][0].require_tls)
 
     def test_default_sender_is_the_user(self) -> None:
         """Without a sender it is the user at the other end; "" is the null reverse-path."""

@@ -134,6 +134,24 @@ class FirstTests(Site):
         self.assertEqual(["sts-failed"], [kind for kind, _ in self.notes])
         self.assertEqual(INVALID, self.notes[0][1]["result"])
 
+    def test_doubt(self) -> None:
+        """That no policy was found is certain, or in doubt for a reason: where the DNS or the web server is silent."""
+        self.fetcher.published = FetchError("the web server does not answer", "sts-policy-fetch-error")
+        for change, doubt in (
+            (lambda: self.resolver.fail(NAME, "TXT"), f"{NAME}: the server failed (SERVFAIL)"),
+            (lambda: self.resolver.set(NAME, "TXT", []), ""),
+            (lambda: self.publish("1"), "the web server does not answer"),
+            (lambda: None, "the web server does not answer"),  # it is left alone for some minutes
+            # RFC 8461 3.1: what is malformed is no record.
+            (lambda: self.resolver.set(NAME, "TXT", [b"v=STSv1; x"]), ""),
+        ):
+            change()
+            self.assertIsNone(self.asked())
+            self.assertEqual(doubt, self.policies.doubt("EXAMPLE.test."))
+        self.fetcher.published = policy()
+        self.publish("2")
+        self.assertEqual((policy("2"), ""), (self.asked(), self.policies.doubt("example.test")))
+
     def test_no_domain(self) -> None:
         """What is no host name has no policy, and nobody is asked."""
         for name in ("[192.0.2.1]", "", ".", "a..test", "../../etc", "a" * 250, "*.example.test", "b\u00fccher.test"):
