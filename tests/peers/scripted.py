@@ -81,8 +81,8 @@ class ScriptedConnection(LineReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         if self._content is None:
-            self.session.commands.append(line.decode())
-            verb = line[:4].decode("ascii").upper()
+            self.session.commands.append(line.decode(errors="backslashreplace"))
+            verb = line[:4].decode("ascii", "backslashreplace").upper()
             self._is_lmtp = self._is_lmtp or verb == "LHLO"
             if verb == "MAIL":
                 self._accepted = 0
