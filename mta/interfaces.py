@@ -228,6 +228,9 @@ class IHandshake(Interface):
     def words() -> str:
         """What was reached and who wanted it: "TLSv1.3 verified (domain: verify)"."""
 
+    def binding() -> bytes | None:
+        """What both ends of the connection know and nobody else does (tls-exporter, RFC 9266), where there is that."""
+
 
 class IClientTls(Interface):
     """Makes handshakes with servers."""

@@ -1,22 +1,22 @@
 """
 Passwords as they are kept: argon2id for a password that is told, keys of SCRAM-SHA-256 for one that never is.
 
-Owns: the preparation of names and passwords (RFC 4013), hashing, verifying, the keys of RFC 5802 3.
+Owns: hashing, verifying, the keys of RFC 5802 3 as a server keeps them.
 Never: knows a user or a file; waits: a hash takes some 30 ms, so its caller uses a thread.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import os
-import stringprep
-import unicodedata
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
+
+from mta.saslprep import prepared
+from mta.scram_secrets import secrets_of
 
 # OWASP's password storage cheat sheet, first choice: 19 MiB, two passes, one lane.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -24,32 +24,6 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 ITERATIONS = 4096
 _SCHEME = "SCRAM-SHA-256"
 _SALT = 16
-_PROHIBITED = (
-    stringprep.in_table_c12,
-    stringprep.in_table_c21_c22,
-    stringprep.in_table_c3,
-    stringprep.in_table_c4,
-    stringprep.in_table_c5,
-    stringprep.in_table_c6,
-    stringprep.in_table_c7,
-    stringprep.in_table_c8,
-    stringprep.in_table_c9,
-)
-
-
-def prepared(text: str) -> str:
-    """The text as SASLprep makes it (RFC 4013 2). Raises ValueError where that has no room for it."""
-    if not text.isascii():
-        kept = [" " if stringprep.in_table_c12(each) else each for each in text if not stringprep.in_table_b1(each)]
-        text = unicodedata.normalize("NFKC", "".join(kept))
-    if any(prohibited(each) for each in text for prohibited in _PROHIBITED):
-        raise ValueError("it has characters that SASLprep prohibits")
-    right_to_left = [stringprep.in_table_d1(each) for each in text]
-    # RFC 3454 6
-    one_way = bool(text) and right_to_left[0] and right_to_left[-1] and not any(map(stringprep.in_table_d2, text))
-    if any(right_to_left) and not one_way:
-        raise ValueError("it mixes directions of writing")
-    return text
 
 
 def hashed(password: str) -> str:
@@ -83,9 +57,8 @@ class ScramKeys:
 def scram_keys(password: str, salt: bytes | None = None, iterations: int = ITERATIONS) -> ScramKeys:
     """The keys of a password, with a fresh salt where none is given. Raises ValueError as `prepared`."""
     salt = os.urandom(_SALT) if salt is None else salt
-    salted = hashlib.pbkdf2_hmac("sha256", prepared(password).encode(), salt, iterations)
-    client = hmac.digest(salted, b"Client Key", "sha256")
-    return ScramKeys(salt, iterations, hashlib.sha256(client).digest(), hmac.digest(salted, b"Server Key", "sha256"))
+    secrets = secrets_of(password, salt, iterations)
+    return ScramKeys(salt, iterations, hashlib.sha256(secrets.client).digest(), secrets.server)
 
 
 def read_scram_keys(text: str) -> ScramKeys:

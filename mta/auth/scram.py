@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from mta.auth.credentials import ScramProof
 from mta.auth.passwords import ScramKeys
 from mta.identity import Challenge, Granted, Malformed, Refused, Step
+from mta.scram_secrets import unquoted
 
 Keys = Callable[[str], "Deferred[ScramKeys]"]
 Ask = Callable[[ScramProof], "Deferred[Step]"]
@@ -72,14 +73,14 @@ class Scram:
         self._header, binding, flag, acts_as, self._bare, name, nonce = found.groups()
         if re.search("=(?!2C|3D)", name + (acts_as or "")):
             return Malformed('"=" in a name begins =2C or =3D')
-        self._user = _unquoted(name)
+        self._user = unquoted(name)
         if self._plus != (binding is not None):
             return Malformed("the channel binding and the mechanism do not fit")
         if binding is not None and (binding != _BINDING or self._binding is None):
             return Refused(f"channel binding {binding} is not to be had", self._user)
         if flag == "y" and self._offered:
             return Refused("the client was not told of -PLUS: somebody has changed our offers", self._user)
-        if acts_as and _unquoted(acts_as) != self._user:
+        if acts_as and unquoted(acts_as) != self._user:
             return Refused("nobody may act as another", self._user)
         self._nonce = nonce + self._nonce
         return self._keys(self._user).addCallback(self._challenged)
@@ -118,7 +119,3 @@ class Scram:
         """RFC 4954 4: what the server says last is a challenge, too, and the response to it is empty."""
         assert self._granted is not None
         return Malformed("the last response of SCRAM is empty") if text else self._granted
-
-
-def _unquoted(name: str) -> str:
-    return name.replace("=2C", ",").replace("=3D", "=")

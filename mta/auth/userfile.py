@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mta.auth.passwords import ScramKeys, hashed, prepared, read_scram_keys, scram_keys
+from mta.auth.passwords import ScramKeys, hashed, read_scram_keys, scram_keys
 from mta.durable import sync_folder
 from mta.policy.directory import folded
+from mta.saslprep import prepared
 
 _HEAD = "# Users of AUTH, written by `mta user`: name, state, argon2 hash, keys of SCRAM-SHA-256, addresses.\n"
 _STATES = {"enabled": True, "disabled": False}

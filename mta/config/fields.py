@@ -21,6 +21,7 @@ from mta.address import AddressError, parse_address, parse_domain
 from mta.config.units import parse_duration, parse_size
 from mta.destination import NextHop
 from mta.ids import MAX_WORKER
+from mta.login import MECHANISMS
 from mta.policy.directory import folded
 from mta.routing.next_hops import check_template, parse_next_hop
 from mta.routing.patterns import Pattern, parse_pattern
@@ -315,6 +316,14 @@ def _parse_pattern(value: object) -> Pattern:
     return parse_pattern(_text(value))
 
 
+def _mechanism(text: str) -> str:
+    if text not in MECHANISMS:
+        near = difflib.get_close_matches(text.upper(), MECHANISMS, 1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'"{text}" is no mechanism of ours; {", ".join(MECHANISMS)} are{hint}')
+    return text
+
+
 def _tls_level(value: object) -> TlsLevel:
     words = [level.value for level in TlsLevel]
     if value not in words:
@@ -374,6 +383,7 @@ CipherList = Annotated[str, AfterValidator(_ciphers)]
 OptionalPath = Annotated[str, AfterValidator(_path_or_nothing)]
 MaildirTemplate = Annotated[str, AfterValidator(check_template)]
 Hop = Annotated[NextHop, BeforeValidator(_parse_next_hop)]
+Mechanisms = Annotated[tuple[Annotated[str, AfterValidator(_mechanism)], ...], AfterValidator(_not_empty)]
 Tls = Annotated[TlsLevel, BeforeValidator(_tls_level)]
 OptionalTls = Annotated[TlsLevel | None, BeforeValidator(lambda value: None if value == "" else _tls_level(value))]
 DomainLevels = Annotated[dict[str, Tls], BeforeValidator(_distinct_patterns), AfterValidator(FrozenTable)]

@@ -19,6 +19,7 @@ from mta.config.fields import (
     Hop,
     HostName,
     Languages,
+    Mechanisms,
     OptionalCount,
     OptionalFile,
     OptionalHostName,
@@ -33,6 +34,7 @@ from mta.config.fields import (
     Tls,
 )
 from mta.config.option import REQUIRED, Table, option
+from mta.login import MECHANISMS
 
 
 class RouteTable(Table):
@@ -69,6 +71,13 @@ class RouteTable(Table):
         'The password of the user: "${NAME}", with NAME, or NAME_FILE as the path of a file, in the environment.',
         unit="text",
         source="docs/tls.md",
+    )
+    mechanisms: Mechanisms = option(
+        MECHANISMS,
+        "How the next hop may be told who we are: the first of these that it offers too. Without PLAIN and LOGIN the"
+        " password is never told, whoever asks.",
+        unit="list of mechanisms",
+        source="the strongest first: RFC 7677, RFC 4616",
     )
 
 

@@ -7,6 +7,7 @@ Never: chooses the server, keeps a connection.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from mta.outcome import Deferral, Phase, Scope, judge_exception
 from mta.smtp.client import ClientSession
 from mta.smtp.client_opening import NO_WISH, Encryption, TlsWish
 from mta.tls_policy import DEFAULT_POLICY, TlsLevel, TlsPolicy, TlsSource
+
+_NONCE = 18  # octets
 
 
 class IReactorSMTP(IReactorTCP, IReactorUNIX, IReactorTime):
@@ -51,7 +54,7 @@ class Connector:
 
     `hello` is our name; `bdat` as in `ClientSession`; `source_address` is the local IP address for connections of its
     family, "" for the system's choice; paths of sockets start at `base`. `freed` and `gone` as in `ClientConnection`;
-    without `tls` there is none.
+    without `tls` there is none. `nonce` makes random text that nobody guesses (RFC 5802 5.1).
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class Connector:
         freed: Callable[[ClientConnection], None],
         gone: Callable[[ClientConnection], None],
         tls: IClientTls | None = None,
+        nonce: Callable[[], str] = lambda: secrets.token_urlsafe(_NONCE),
     ) -> None:
         self._tls = tls
+        self._nonce = nonce
         self._reactor = reactor
         self._connect_timeout = timeouts.connect
         self._seconds = timeouts.by_stage()
@@ -102,7 +107,10 @@ class Connector:
         lmtp = destination.next_hop.transport in (Transport.LMTP, Transport.LMTP_UNIX)
 
         def make(opened: Opened) -> ClientConnection:
-            session = ClientSession(self._hello, str(server), lmtp=lmtp, bdat=self._bdat, wish=wish, login=login)
+            nonce = self._nonce() if login else ""
+            session = ClientSession(
+                self._hello, str(server), lmtp=lmtp, bdat=self._bdat, wish=wish, login=login, nonce=nonce
+            )
             return ClientConnection(
                 session,
                 destination.site,

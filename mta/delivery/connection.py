@@ -170,7 +170,7 @@ class ClientConnection(Protocol):
         if trouble:
             self._session.tls_failed(trouble, judged=True)
         else:
-            self._session.secured(self._handshake.words())
+            self._session.secured(self._handshake.words(), self._handshake.binding())
         self._go_on()
 
     def dataReceived(self, data: bytes) -> None:

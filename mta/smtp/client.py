@@ -33,8 +33,9 @@ class ClientSession(Opening):
 
     `hello` is our name, `host` the server's as "name[ip]:port". With `lmtp` it speaks LMTP (RFC 2033); with `bdat`
     content goes by BDAT where that is offered, binary content always does; `wish` is what it does about TLS, and
-    `login` who we are there. After each call take all of `next_event`, then send `take_output`. `replies` counts the
-    replies so far: a timeout starts anew with each, not with each byte.
+    `login` who we are there, where `nonce` is random text of this connection alone. After each call take all of
+    `next_event`, then send `take_output`. `replies` counts the replies so far: a timeout starts anew with each, not
+    with each byte.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class ClientSession(Opening):
         bdat: bool = False,
         wish: TlsWish = NO_WISH,
         login: Login | None = None,
+        nonce: str = "",
     ) -> None:
-        super().__init__(hello, host, lmtp, wish, login)
+        super().__init__(hello, host, lmtp, wish, login, nonce)
         self.replies = 0
         self._bdat = bdat
         self._content = Gated(Dots())

@@ -1,28 +1,98 @@
 """
 AUTH as a client: which mechanism, and what is said in it.
 
-Owns: PLAIN (RFC 4616) and LOGIN (an old habit of servers), their lines and their order.
-Never: decides whether the connection is safe enough for a password (`mta/routing/tls_policies.py`).
+Owns: the choice of the mechanism, and PLAIN (RFC 4616) and LOGIN (an old habit of servers).
+Never: decides whether the connection has to be encrypted (`mta/routing/tls_policies.py`); knows the commands and
+replies around the messages of a mechanism (`mta/smtp/client_opening.py`).
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from mta.login import Login
-
-# RFC 4954 4: an initial response goes with the command where the line has room for it (RFC 5321 4.5.3.1.4).
-_MAX_COMMAND = 512
+from mta.login import LOGIN, PLAIN, SCRAM, SCRAM_PLUS, Login
+from mta.smtp.client_scram import ClientScram, ExchangeError
 
 
-def auth_lines(login: Login, mechanisms: Collection[str]) -> list[bytes] | None:
-    """The lines of the dialogue, each but the first for a 334; None where we know no mechanism that is offered."""
-    user, password = login.user.encode(), login.password.encode()
-    if "PLAIN" in mechanisms:
-        response = b64encode(b"\0" + user + b"\0" + password)
-        command = b"AUTH PLAIN " + response + b"\r\n"
-        return [command] if len(command) <= _MAX_COMMAND else [b"AUTH PLAIN\r\n", response + b"\r\n"]
-    if "LOGIN" in mechanisms:
-        return [b"AUTH LOGIN\r\n", b64encode(user) + b"\r\n", b64encode(password) + b"\r\n"]
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """
+    What a mechanism has to know of its connection.
+
+    `binding` is what both ends of TLS know and nobody else does (tls-exporter, RFC 9266), None where there is none;
+    `may_tell` whether a password may be told as it is; `nonce` what no connection had before.
+    """
+
+    binding: bytes | None = field(default=None, repr=False)
+    may_tell: bool = True
+    nonce: str = ""
+
+
+class Exchange(Protocol):
+    """One run of a mechanism. `is_complete` tells whether the server may say yes by now."""
+
+    @property
+    def mechanism(self) -> str: ...
+
+    @property
+    def is_complete(self) -> bool: ...
+
+    def initial(self) -> bytes | None:
+        """What is said first, None where the server begins."""
+
+    def respond(self, challenge: str) -> bytes:
+        """The answer to a challenge, which comes as it stood in its reply. Raises `ExchangeError`."""
+
+
+class Plain:
+    mechanism = PLAIN
+    is_complete = True
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+
+    def initial(self) -> bytes:
+        return f"\0{self._login.user}\0{self._login.password}".encode()
+
+    def respond(self, challenge: str) -> bytes:
+        raise ExchangeError(f"a challenge when all is said: {challenge}")
+
+
+class LoginMechanism:
+    """What its challenges say ("Username:", "User Name", nothing at all) is up to the server: their order counts."""
+
+    mechanism = LOGIN
+
+    def __init__(self, login: Login) -> None:
+        self._unsaid = [login.password, login.user]
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._unsaid
+
+    def initial(self) -> None:
+        return None
+
+    def respond(self, challenge: str) -> bytes:
+        if not self._unsaid:
+            raise ExchangeError(f"a challenge when all is said: {challenge}")
+        return self._unsaid.pop().encode()
+
+
+def exchange_for(login: Login, offered: Collection[str], channel: Channel) -> Exchange | None:
+    """The strongest mechanism that the login allows, the server offers and the connection is fit for, or None."""
+    wanted = [name for name in login.mechanisms if name in offered]
+    if SCRAM_PLUS in wanted and channel.binding is not None:
+        return ClientScram(login, channel.nonce, binding=channel.binding, plus=True)
+    if SCRAM in wanted:
+        # RFC 5802 6: we could bind the channel and were not told that the server can. If it says to have told us,
+        # somebody between us took the word away.
+        unoffered = SCRAM_PLUS in login.mechanisms and SCRAM_PLUS not in offered
+        return ClientScram(login, channel.nonce, binding=channel.binding if unoffered else None)
+    if PLAIN in wanted and channel.may_tell:
+        return Plain(login)
+    if LOGIN in wanted and channel.may_tell:
+        return LoginMechanism(login)
     return None

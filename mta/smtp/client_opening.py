@@ -9,6 +9,7 @@ Fails: never for what a server sends.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -17,10 +18,14 @@ from mta.login import Login
 from mta.outcome import Deferral, Phase, Scope, judge_reply
 from mta.reply import Reply
 from mta.smtp.capabilities import Capabilities, capabilities_from
-from mta.smtp.client_auth import auth_lines
+from mta.smtp.client_auth import Channel, Exchange, exchange_for
 from mta.smtp.client_events import ClientEvent, Ready, StartTls
+from mta.smtp.client_scram import ExchangeError
 from mta.smtp.client_stage import Stage
 from mta.smtp.reply_parser import ReplyParser
+
+# RFC 4954 4: an initial response goes with the command where the line has room for it (RFC 5321 4.5.3.1.4).
+_MAX_COMMAND = 512
 
 
 class Encryption(Enum):
@@ -56,7 +61,7 @@ class Opening:
     `tls_refused` is the reason where TLS was offered and then refused, "" else.
     """
 
-    def __init__(self, hello: str, host: str, lmtp: bool, wish: TlsWish, login: Login | None) -> None:
+    def __init__(self, hello: str, host: str, lmtp: bool, wish: TlsWish, login: Login | None, nonce: str) -> None:
         if not (hello.isascii() and hello.isprintable()):
             raise ValueError(f"{hello!r} is no name for EHLO")
         self.host = host
@@ -68,7 +73,10 @@ class Opening:
         self._lmtp = lmtp
         self._wish = wish
         self._login = login
-        self._auth_lines: deque[bytes] = deque()
+        self._nonce = nonce
+        self._binding: bytes | None = None
+        self._exchange: Exchange | None = None
+        self._withheld: bytes | None = None  # what is said first, and had no room in the command
         self._parser = ReplyParser()
         self._output: list[bytes] = []
         self._events: deque[ClientEvent] = deque()
@@ -79,10 +87,15 @@ class Opening:
 
     # -- What the shell tells
 
-    def secured(self, words: str) -> None:
-        """The handshake is over and the server is who it should be: "TLSv1.3 verified (domain)"."""
+    def secured(self, words: str, binding: bytes | None = None) -> None:
+        """
+        The handshake is over and the server is who it should be: "TLSv1.3 verified (domain)".
+
+        `binding` is what both ends of the connection know and nobody else does, where there is that.
+        """
         if self._due and self._due[0] is Stage.HANDSHAKE:
             self.is_encrypted = True
+            self._binding = binding
             self.tls = words
             self._due.clear()
             if self._wish.use is Encryption.IMPLICIT:
@@ -159,28 +172,51 @@ class Opening:
         if self._login is None:
             self._events.append(Ready())
             return
-        lines = auth_lines(self._login, self.capabilities.auth)
-        if lines is None:
+        # A password in clear is for who has said that there shall be no TLS; to have been offered none is no such word.
+        may_tell = self.is_encrypted or self._wish.use is Encryption.NEVER
+        channel = Channel(self._binding, may_tell, self._nonce)
+        exchange = self._exchange = exchange_for(self._login, self.capabilities.auth, channel)
+        if exchange is None:
             offered = ", ".join(self.capabilities.auth) or "none"
-            self._leave(self._not_let_in(f"{self.host} offers no AUTH mechanism that we know ({offered})", "4.7.4"))
+            self._leave(self._not_let_in(f"{self.host} offers no AUTH mechanism that we use here ({offered})", "4.7.4"))
             return
-        self._auth_lines = deque(lines)
-        self._send(Stage.AUTH, self._auth_lines.popleft())
+        command, said = f"AUTH {exchange.mechanism}".encode("ascii"), exchange.initial()
+        line = command + b" " + (b64encode(said or b"") or b"=") + b"\r\n"
+        if said is None or len(line) > _MAX_COMMAND:
+            self._withheld, line = said, command + b"\r\n"
+        self._send(Stage.AUTH, line)
 
     def _auth_answered(self, reply: Reply) -> None:
-        assert self._login is not None  # the stage is that of a login
-        if reply.code == 235:
+        assert self._login is not None
+        assert self._exchange is not None  # the stage is that of a login
+        how = f"{self._login.user} (AUTH {self._exchange.mechanism})"
+        if reply.code == 334:
+            self._challenged(reply)
+        elif reply.code == 235 and self._exchange.is_complete:
+            self._exchange = None
             self._events.append(Ready())
-        elif reply.code == 334 and self._auth_lines:
-            self._send(Stage.AUTH, self._auth_lines.popleft())
         elif reply.is_positive:
-            self._leave(self._not_let_in(f"{self.host} is out of step: {reply} to the last line of AUTH", "4.5.0"))
+            self._leave(self._not_let_in(f"{self.host} is out of step: {reply} in the middle of {how}", "4.5.0"))
         elif reply.is_transient:  # RFC 4954 6: 454, it can't tell now
             why = f"{self.host} can't tell who we are: {reply}"
             self._leave(Deferral(why, Phase.AUTH, Scope.SITE, self.host, reply, reply.enhanced or "4.7.0"))
         else:
-            why = f"{self.host} rejected our credentials for {self._login.user}: {reply}"
+            why = f"{self.host} rejected our credentials for {how}: {reply}"
             self._leave(replace(self._not_let_in(why, "4.7.8"), reply=reply))
+
+    def _challenged(self, reply: Reply) -> None:
+        assert self._login is not None
+        assert self._exchange is not None
+        try:
+            said, self._withheld = self._withheld, None
+            if said is None:
+                said = self._exchange.respond(reply.text)
+        except ExchangeError as error:
+            self._output.append(b"*\r\n")  # RFC 4954 4: it ends the exchange
+            how = f"AUTH {self._exchange.mechanism} for {self._login.user}"
+            self._leave(self._not_let_in(f"{how} at {self.host} came to nothing: {error}", "4.7.8"))
+            return
+        self._send(Stage.AUTH, b64encode(said) + b"\r\n")
 
     def _not_let_in(self, why: str, enhanced: str) -> Deferral:
         # What we are told to say is wrong, and no message must pay for it: a fault of our own never expires.

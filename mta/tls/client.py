@@ -24,6 +24,10 @@ from mta.tls_policy import TlsLevel, TlsPolicy
 # Why the server's certificate matches none of the policy's TLSA records, "" where it does.
 Dane = Callable[[SSL.Connection, TlsPolicy], str]
 
+# RFC 9266 2
+_BINDING_LABEL = b"EXPORTER-Channel-Binding"
+_BINDING_LENGTH = 32
+
 _REACHED = {TlsLevel.VERIFY: "verified", TlsLevel.DANE: "verified"}
 
 
@@ -89,6 +93,13 @@ class Handshake:
         assert self._connection is not None
         reached = _REACHED.get(self._policy.level, "unverified")
         return f"{self._connection.get_protocol_version_name()} {reached} ({self._policy.why})"
+
+    def binding(self) -> bytes | None:
+        connection = self._connection
+        # RFC 9266 4.2: with TLS 1.2 only where both ends have the extended master secret, and nobody tells us.
+        if connection is None or connection.get_protocol_version_name() != "TLSv1.3":
+            return None
+        return bytes(connection.export_keying_material(_BINDING_LABEL, _BINDING_LENGTH, b""))
 
 
 def _context() -> SSL.Context:

@@ -16,9 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.auth import userfile
 from mta.auth.authentication import Authentication
 from mta.auth.function import FunctionUsers
-from mta.auth.passwords import prepared, read_scram_keys, scram_keys
+from mta.auth.passwords import read_scram_keys, scram_keys
 from mta.auth.users import UserFile
 from mta.identity import Challenge, Granted, Identity, Malformed, Refused, Step, Unavailable
+from mta.saslprep import prepared
 
 # RFC 7677 3
 SALT = b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")

@@ -152,6 +152,10 @@ BAD: dict[str, list[str]] = {
         '11: route 1: tls: "may" could send the password in clear; write "verify" or "encrypt", or "none" to do so'
         " always"
     ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = 'mx:'\nmechanisms = ['scram-sha-256']": [
+        '9: route 1: mechanisms: "scram-sha-256" is no mechanism of ours; SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN,'
+        ' LOGIN are; did you mean "SCRAM-SHA-256"?'
+    ],
     "[client.tls]\ndomains = { '*' = 'may' }": [
         '7: client.tls.domains: "*": the level for all other domains is client.tls.default'
     ],

@@ -46,7 +46,7 @@ class LoginTests(TlsCase):
             outcome = yield self.deliver(destination)
             assert isinstance(outcome, Deferral), outcome
             self.assertEqual((Phase.AUTH, "4.7.8"), (outcome.phase, outcome.enhanced))
-            self.assertIn("rejected our credentials for us: 535 5.7.8 no", outcome.reason)
+            self.assertIn("rejected our credentials for us (AUTH PLAIN): 535 5.7.8 no", outcome.reason)
         self.assertEqual(1, len(server.sessions))
         ((kind, fields),) = self.notes
         self.assertEqual(("credentials-rejected", "us"), (kind, fields["user"]))

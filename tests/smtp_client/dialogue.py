@@ -37,9 +37,10 @@ class Dialogue:
         hold_end: bool = False,
         wish: TlsWish = NO_WISH,
         login: Login | None = None,
+        nonce: str = "",
         **options: bool,
     ) -> None:
-        self.session = ClientSession("client.test", HOST, wish=wish, login=login, **options)
+        self.session = ClientSession("client.test", HOST, wish=wish, login=login, nonce=nonce, **options)
         self.events: list[ClientEvent] = []
         self.sent = b""
         self.turn = b""  # what was sent since `hear` was called last
@@ -97,7 +98,7 @@ class Dialogue:
 
 def greeted(hello: bytes = PIPELINES, hold_content: bool = False, hold_end: bool = False, **options: bool) -> Dialogue:
     """A dialogue whose session is ready; `options` are `lmtp` and `bdat`."""
-    return Dialogue(hold_content, hold_end, NO_WISH, None, **options).hear(GREETING).hear(hello)
+    return Dialogue(hold_content, hold_end, NO_WISH, None, "", **options).hear(GREETING).hear(hello)
 
 
 def brief(outcome: Outcome) -> str:
