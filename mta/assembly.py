@@ -29,7 +29,16 @@ from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Transport
 from mta.dns.destinations import Destinations
 from mta.ids import QueueIds
-from mta.interfaces import IDeliveryAgent, IResolver, IServerTls, ISpool, IStsPolicies, ITlsPolicies, IWebClient
+from mta.interfaces import (
+    IDeliveryAgent,
+    IResolver,
+    IServerTls,
+    ISpool,
+    IStsPolicies,
+    ITlsPolicies,
+    ITokens,
+    IWebClient,
+)
 from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
 from mta.policy.counts import SITES, Counts, LocalCounts
@@ -60,7 +69,8 @@ class Surroundings:
 
     `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail; without `tls`
     the listeners have none. `validates` tells whether secure answers of the resolver are to be had now: only then is
-    DANE asked for. Without `sts` no MTA-STS policies are followed. `web` is asked about tokens.
+    DANE asked for. Without `sts` no MTA-STS policies are followed. `web` is asked about tokens of clients, `tokens` has
+    our own for next hops.
 
     Of `workers` processes this is one: they share `counts`, and `others` tells them that more is due than there is room
     for here.
@@ -81,6 +91,7 @@ class Surroundings:
     validates: Callable[[], bool] = lambda: False
     sts: IStsPolicies | None = None
     web: IWebClient | None = None
+    tokens: ITokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +162,7 @@ def _agent(
         places=places,
         tls=ClientTls(client.tls.ca_file, judge_by(around.reactor.seconds)),
         policies=policies,
+        tokens=around.tokens,
         note=around.note,
     )
     maildir = MaildirAgent(

@@ -294,6 +294,16 @@ class IAuthentication(Interface):
         """
 
 
+class ITokens(Interface):
+    """Has access tokens (OAuth 2.0) for next hops, by the name of what fetches them."""
+
+    def token(name: str) -> Deferred[str | Deferral]:
+        """A token that is good now, or why there is none: our own trouble. It never fails."""
+
+    def another(name: str, rejected: str) -> Deferred[str | Deferral | None]:
+        """Another token, after the next hop rejected that one; None where there is no other. It never fails."""
+
+
 class IWebClient(Interface):
     """Asks web servers, over HTTPS alone."""
 

@@ -81,10 +81,12 @@ def _templates(config: Config) -> Iterator[str]:
 
 
 def _authorities(config: Config) -> Iterator[str]:
+    tokens = enumerate(config.client.tokens, 1)
     for key, path in (
         ("client.tls.ca_file", config.client.tls.ca_file),
         ("sts.ca_file", config.sts.ca_file),
         ("auth.oauth.ca_file", config.auth.oauth.ca_file),
+        *((f"client.tokens {number}: ca_file", table.ca_file) for number, table in tokens),
     ):
         if path:
             yield from _unreadable_authorities(key, path)

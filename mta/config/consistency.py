@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 
-from mta.config import residents
+from mta.config import credentials, residents
 from mta.config.authentication import TOKENS
 from mta.config.lines import Location
 from mta.config.schema import Settings
@@ -24,7 +24,7 @@ Conflict = tuple[Location, str]
 
 # What `mta/spool/` keeps in state_dir, below our layer; SQLite adds endings of its own to the first.
 SPOOL_FILE = "spool.sqlite"
-OTHER_FILES = ("lock", "turn", "ballast", "content", "sts")
+OTHER_FILES = ("lock", "turn", "ballast", "content", "sts", "tokens")
 # The languages of mta/message/notices/.
 SHIPPED_LANGUAGES = ("en", "de")
 
@@ -120,22 +120,6 @@ def _tls(settings: Settings) -> Iterator[Conflict]:
             yield ("route", number, "tls"), f'has no meaning for "{route.next_hop}": nothing goes over a network'
         elif transport is Transport.SMTPS and level in (TlsLevel.NONE, TlsLevel.MAY):
             yield ("route", number, "tls"), f'"{level.value}" contradicts smtps://, which is TLS from the first octet'
-
-
-def _logins(settings: Settings) -> Iterator[Conflict]:
-    for number, route in enumerate(settings.routes):
-        if not route.user and not route.password:
-            continue
-        if route.next_hop.transport not in (Transport.SMTP, Transport.SMTPS):
-            yield ("route", number, "user"), f'has no meaning for "{route.next_hop}": AUTH is for smtp:// and smtps://'
-        elif not route.user or not route.password:
-            missing, there = ("user", "password") if not route.user else ("password", "user")
-            yield ("route", number, missing), f"is empty, and {there} is not; AUTH takes both"
-        elif "\0" in route.user + route.password:
-            yield ("route", number, "user"), "neither user nor password can have a NUL in it (RFC 4616 2)"
-        elif route.tls is TlsLevel.MAY:
-            reason = '"may" could send the password in clear; write "verify" or "encrypt", or "none" to do so always'
-            yield ("route", number, "tls"), reason
 
 
 def _lifetimes(settings: Settings) -> Iterator[Conflict]:
@@ -241,7 +225,8 @@ _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflic
     (("local.maildir", "local.users"), _maildir),
     (("route",), _routes),
     (("route",), _tls),
-    (("route",), _logins),
+    (("route", "client.tokens"), credentials.logins),
+    (("client.tokens",), credentials.tokens),
     (("queue.retry", "queue.lifetime", "queue.bounce_lifetime"), _lifetimes),
     (("queue.dead_initial", "queue.dead_maximum"), _dead_sites),
     (("queue.site_connections_initial", "queue.site_connections"), _connections),

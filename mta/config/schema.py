@@ -175,4 +175,4 @@ class Config(Settings):
 
 
 def _login(route: RouteTable) -> Login | None:
-    return Login(route.user, route.password, route.mechanisms) if route.user else None
+    return Login(route.user, route.password, route.mechanisms, route.token) if route.user else None

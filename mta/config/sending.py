@@ -34,6 +34,7 @@ from mta.config.fields import (
     Tls,
 )
 from mta.config.option import REQUIRED, Table, option
+from mta.config.tokens import TokenTable
 from mta.login import MECHANISMS
 
 
@@ -72,12 +73,18 @@ class RouteTable(Table):
         unit="text",
         source="docs/tls.md",
     )
+    token: str = option(
+        "",
+        "In place of a password: the name of the [[client.tokens]] whose access tokens let the user in.",
+        unit="text",
+        source="docs/authentication.md",
+    )
     mechanisms: Mechanisms = option(
         MECHANISMS,
-        "How the next hop may be told who we are: the first of these that it offers too. Without PLAIN and LOGIN the"
-        " password is never told, whoever asks.",
+        "How the next hop may be told who we are: the strongest of these that it offers too. Without PLAIN and LOGIN"
+        " the password is never told, whoever asks. OAUTHBEARER and XOAUTH2 are for tokens.",
         unit="list of mechanisms",
-        source="the strongest first: RFC 7677, RFC 4616",
+        source="RFC 7677, RFC 7628, RFC 4616",
     )
 
 
@@ -330,6 +337,7 @@ class Client(Table):
         source="RFC 1047: a sender can't know, and sends again",
     )
     tls: ClientTls = option({})
+    tokens: tuple[TokenTable, ...] = option(())
     timeouts: Timeouts = option({})
 
 

@@ -24,7 +24,9 @@ from mta.daemon.listening import Front
 from mta.daemon.names import Names
 from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
+from mta.daemon.tokens import tokens_of
 from mta.daemon.web import web_client
+from mta.delivery.tokens import Tokens
 from mta.entry import Entry
 from mta.interfaces import IQueue
 from mta.message.templates import TemplateError
@@ -43,6 +45,7 @@ class _Shift:
     names: Names
     tls: ServerTls | None
     sts: StsPolicies | None
+    tokens: Tokens
 
     def start(self) -> None:
         """Begin with what is queued, and with the watch over what others publish."""
@@ -55,6 +58,7 @@ class _Shift:
         """Close what deliveries use, once there are none."""
         if self.sts is not None:
             self.sts.stop()
+        self.tokens.stop()
         return self.assembly.agent.stop()
 
 
@@ -119,6 +123,7 @@ class Work:
             )
         except (OSError, ValueError) as error:
             raise StartError(f"sts.ca_file: {config.sts.ca_file}: {error}", os.EX_CONFIG) from error
+        tokens = tokens_of(config, reactor, names.resolver, storage)
         around = Surroundings(
             reactor=reactor,
             spool=storage.spool,
@@ -135,9 +140,10 @@ class Work:
             validates=lambda: names.resolver.trusts_ad,
             sts=sts,
             web=web_client(config, reactor, names.resolver),
+            tokens=tokens,
         )
         try:
-            return _Shift(assemble(config, around), names, tls, sts)
+            return _Shift(assemble(config, around), names, tls, sts, tokens)
         except FunctionError as error:
             raise StartError(f"auth.function: {error}", os.EX_CONFIG) from error
         except TemplateError as error:

@@ -19,6 +19,7 @@ from mta.delivery.connection import ClientConnection, ConnectionFactory, Opened
 from mta.delivery.timeouts import ClientTimeouts
 from mta.destination import Destination, Transport
 from mta.interfaces import IClientTls
+from mta.login import Login
 from mta.outcome import Deferral, Phase, Scope, judge_exception
 from mta.smtp.client import ClientSession
 from mta.smtp.client_opening import NO_WISH, Encryption, TlsWish
@@ -84,12 +85,13 @@ class Connector:
         self._gone = gone
 
     def connect(
-        self, destination: Destination, server: Server, no_tls: str = ""
+        self, destination: Destination, server: Server, no_tls: str = "", login: Login | None = None
     ) -> Deferred[ClientConnection | Deferral]:
         """
         A connection that is ready for a transaction, or why there is none.
 
-        `no_tls` is why it is made in clear, where the policy allows that; "" for TLS as the policy says.
+        `no_tls` is why it is made in clear, where the policy allows that; "" for TLS as the policy says. `login` is
+        what the server is told: the destination's own, with the token of today where it takes one.
         """
         wish = _wish(destination.next_hop.transport, server.policy, no_tls)
         handshake = None
@@ -103,7 +105,6 @@ class Connector:
                     handshake = self._tls.handshake(server.policy, server.name)
                 except Exception as error:  # authorities that can't be read, a library that is broken
                     return succeed(judge_exception(error, Phase.TLS, str(server)))
-        login = destination.login
         lmtp = destination.next_hop.transport in (Transport.LMTP, Transport.LMTP_UNIX)
 
         def make(opened: Opened) -> ClientConnection:
@@ -121,7 +122,7 @@ class Connector:
                 self._gone,
                 destination.tls,
                 handshake,
-                login,
+                destination.login,
             )
 
         factory = ConnectionFactory(str(server), make)

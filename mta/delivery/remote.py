@@ -9,7 +9,7 @@ Fails: a cancelled delivery fails with CancelledError and its connection is abor
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,27 +19,26 @@ from zope.interface import implementer
 from mta.address import Address
 from mta.delivery.addresses import Preference, addresses_of, in_trying_order
 from mta.delivery.attempt import Attempt
-from mta.delivery.clear_text import ClearText
 from mta.delivery.connecting import Connector, IReactorSMTP, Server
 from mta.delivery.connection import ClientConnection
+from mta.delivery.entrance import Entrance
 from mta.delivery.fitting import EightBit, Fitted, fitted
 from mta.delivery.health import Health
 from mta.delivery.pool import ConnectionPool
-from mta.delivery.rejected_logins import RejectedLogins
+from mta.delivery.rejected_logins import Note
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Destination, Host, Transport
 from mta.entry import Delivery
 from mta.envelope import RequireTls
-from mta.interfaces import IClientTls, IDeliveryAgent, IResolver, ITlsPolicies
+from mta.interfaces import IClientTls, IDeliveryAgent, IResolver, ITlsPolicies, ITokens
 from mta.outcome import Deferral, Outcome, Phase, Scope
 from mta.policy.kept_places import KeptPlaces
 from mta.smtp.client_events import TransactionDone
 from mta.smtp.transaction import Transaction
-from mta.tls_policy import NO_TLS, TlsLevel, TlsPolicy, TlsSource
+from mta.tls_policy import NO_TLS, TlsPolicy, TlsSource
 
 # LMTP within this host needs no TLS (`mta/routing/tls_policies.py` says where it is).
 _MAY_BE_HERE = (Transport.LMTP, Transport.LMTP_UNIX)
-_STOPPED = Deferral("this server is shutting down", Phase.QUEUE, Scope.OURSELVES, enhanced="4.3.2")
 
 
 @implementer(IDeliveryAgent)
@@ -50,8 +49,8 @@ class RemoteAgent:
     `hello` is our name for EHLO; `health` tells which addresses come last; `source_address` and `base` as in
     `Connector`, `bdat` as in `ClientSession`, `eight_bit` as in `fitted`, `ip_preference` as in `addresses_of`.
     `places` are those of the sites, which idle connections keep. `tls` makes handshakes, and `policies` says what a
-    host must offer; without them mail goes in clear where it may, and nowhere else. `note`
-    writes a line into the log.
+    host must offer; without them mail goes in clear where it may, and nowhere else. `tokens` has
+    access tokens. `note` writes a line into the log.
     """
 
     def __init__(
@@ -72,11 +71,10 @@ class RemoteAgent:
         places: KeptPlaces | None = None,
         tls: IClientTls | None = None,
         policies: ITlsPolicies | None = None,
-        note: Callable[[str, Mapping[str, str]], None] = lambda _kind, _fields: None,
+        tokens: ITokens | None = None,
+        note: Note = lambda _kind, _fields: None,
     ) -> None:
-        self._logins = RejectedLogins(note)
         self._policies = policies
-        self._clear_text = ClearText()
         self._reactor = reactor
         self._resolver = resolver
         self._health = health
@@ -86,7 +84,7 @@ class RemoteAgent:
         self._pool = ConnectionPool(reactor, timeouts, limits, places.settle if places else lambda _site: None)
         if places is not None:
             places.kept_by(self._pool)
-        self._connector = Connector(
+        connector = Connector(
             reactor=reactor,
             timeouts=timeouts,
             hello=hello,
@@ -97,14 +95,14 @@ class RemoteAgent:
             gone=self._pool.forget,
             tls=tls,
         )
-        self._stopped = False
+        self._entrance = Entrance(connector, reactor, tokens, note)
 
     def deliver(self, delivery: Delivery) -> Deferred[Mapping[Address, Outcome]]:
         return Deferred.fromCoroutine(self._deliver(delivery))
 
     def stop(self) -> Deferred[None]:
         """As in `IDeliveryAgent`; no new connection is made from now on. Fires when the idle ones are closed."""
-        self._stopped = True
+        self._entrance.stop()
         return self._pool.stop()
 
     async def _deliver(self, delivery: Delivery) -> Mapping[Address, Outcome]:
@@ -178,13 +176,7 @@ class RemoteAgent:
 
     async def _decided_at(self, server: Server, delivery: Delivery, attempt: Attempt, closing: list[Server]) -> bool:
         """Try one address; whether the attempt is over. Where it answers 421 it joins `closing`."""
-        now = self._reactor.seconds()
-        opened: ClientConnection | Deferral | None = (
-            _STOPPED if self._stopped else self._logins.why_not(delivery.destination, now)
-        )
-        if opened is None:
-            opened = await self._connect(delivery.destination, server)
-            self._logins.concluded(delivery.destination, opened if isinstance(opened, Deferral) else None, now)
+        opened = await self._entrance.open(delivery.destination, server)
         why: Outcome | None = None
         if isinstance(opened, Deferral):
             attempt.not_connected(opened)
@@ -218,28 +210,6 @@ class RemoteAgent:
             reason = f"neither DNSSEC nor MTA-STS vouches for {host.name} as a mail host, and REQUIRETLS takes that"
         ends_as = "5.7.10" if known.requiretls else ""
         return Deferral(reason, Phase.TLS, Scope.MESSAGE, host.name, enhanced="4.7.5", ends_as=ends_as)
-
-    async def _connect(self, destination: Destination, server: Server) -> ClientConnection | Deferral:
-        """
-        A connection, or why there is none.
-
-        Where TLS need not be and fails, there is one more try in clear, and for a day no other: RFC 7435 3 would rather
-        have the mail delivered.
-        """
-        is_optional = server.policy.level is TlsLevel.MAY and destination.next_hop.transport is not Transport.SMTPS
-        now = self._reactor.seconds()
-        no_tls = self._clear_text.why(server.address, server.port, now) if is_optional else ""
-        opened = await self._connector.connect(destination, server, no_tls)
-        if not is_optional or no_tls:
-            return opened
-        if isinstance(opened, ClientConnection):
-            if opened.tls_refused:
-                self._clear_text.failed(server.address, server.port, opened.tls_refused, now)
-            return opened
-        if opened.phase is not Phase.TLS or opened.reply is not None or opened.scope is Scope.OURSELVES:
-            return opened
-        self._clear_text.failed(server.address, server.port, opened.reason, now)
-        return _STOPPED if self._stopped else await self._connector.connect(destination, server, opened.reason)
 
     async def _use(
         self, connection: ClientConnection, delivery: Delivery, attempt: Attempt, *, was_idle: bool

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from mta.login import LOGIN, PLAIN, SCRAM, SCRAM_PLUS, Login
-from mta.smtp.client_scram import ClientScram, ExchangeError
+from mta.login import LOGIN, OAUTHBEARER, PLAIN, SCRAM, SCRAM_PLUS, XOAUTH2, Login
+from mta.smtp.client_oauth import Bearer
+from mta.smtp.client_scram import ClientScram
+from mta.smtp.exchange import Exchange, ExchangeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Channel:
     What a mechanism has to know of its connection.
 
     `binding` is what both ends of TLS know and nobody else does (tls-exporter, RFC 9266), None where there is none;
-    `may_tell` whether a password may be told as it is; `nonce` what no connection had before.
+    `may_tell` whether a secret may be told as it is; `nonce` what no connection had before.
     """
 
     binding: bytes | None = field(default=None, repr=False)
@@ -30,25 +31,10 @@ class Channel:
     nonce: str = ""
 
 
-class Exchange(Protocol):
-    """One run of a mechanism. `is_complete` tells whether the server may say yes by now."""
-
-    @property
-    def mechanism(self) -> str: ...
-
-    @property
-    def is_complete(self) -> bool: ...
-
-    def initial(self) -> bytes | None:
-        """What is said first, None where the server begins."""
-
-    def respond(self, challenge: str) -> bytes:
-        """The answer to a challenge, which comes as it stood in its reply. Raises `ExchangeError`."""
-
-
 class Plain:
     mechanism = PLAIN
     is_complete = True
+    told = ""
 
     def __init__(self, login: Login) -> None:
         self._login = login
@@ -64,6 +50,7 @@ class LoginMechanism:
     """What its challenges say ("Username:", "User Name", nothing at all) is up to the server: their order counts."""
 
     mechanism = LOGIN
+    told = ""
 
     def __init__(self, login: Login) -> None:
         self._unsaid = [login.password, login.user]
@@ -84,6 +71,9 @@ class LoginMechanism:
 def exchange_for(login: Login, offered: Collection[str], channel: Channel) -> Exchange | None:
     """The strongest mechanism that the login allows, the server offers and the connection is fit for, or None."""
     wanted = [name for name in login.mechanisms if name in offered]
+    if login.token:
+        named = next((name for name in (OAUTHBEARER, XOAUTH2) if name in wanted), None)
+        return Bearer(login, named) if named and channel.may_tell else None
     if SCRAM_PLUS in wanted and channel.binding is not None:
         return ClientScram(login, channel.nonce, binding=channel.binding, plus=True)
     if SCRAM in wanted:

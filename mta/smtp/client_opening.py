@@ -18,10 +18,10 @@ from mta.login import Login
 from mta.outcome import Deferral, Phase, Scope, judge_reply
 from mta.reply import Reply
 from mta.smtp.capabilities import Capabilities, capabilities_from
-from mta.smtp.client_auth import Channel, Exchange, exchange_for
+from mta.smtp.client_auth import Channel, exchange_for
 from mta.smtp.client_events import ClientEvent, Ready, StartTls
-from mta.smtp.client_scram import ExchangeError
 from mta.smtp.client_stage import Stage
+from mta.smtp.exchange import Exchange, ExchangeError
 from mta.smtp.reply_parser import ReplyParser
 
 # RFC 4954 4: an initial response goes with the command where the line has room for it (RFC 5321 4.5.3.1.4).
@@ -201,7 +201,8 @@ class Opening:
             why = f"{self.host} can't tell who we are: {reply}"
             self._leave(Deferral(why, Phase.AUTH, Scope.SITE, self.host, reply, reply.enhanced or "4.7.0"))
         else:
-            why = f"{self.host} rejected our credentials for {how}: {reply}"
+            told = f" ({self._exchange.told})" if self._exchange.told else ""
+            why = f"{self.host} rejected our credentials for {how}: {reply}{told}"
             self._leave(replace(self._not_let_in(why, "4.7.8"), reply=reply))
 
     def _challenged(self, reply: Reply) -> None:

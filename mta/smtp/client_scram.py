@@ -17,6 +17,7 @@ from functools import lru_cache
 from mta.login import SCRAM, SCRAM_PLUS, Login
 from mta.saslprep import prepared
 from mta.scram_secrets import ScramSecrets, quoted, secrets_of
+from mta.smtp.exchange import ExchangeError
 
 # RFC 7677 4: a server should have at least these. Whoever asks for one iteration may want to guess passwords.
 MIN_ITERATIONS = 4096
@@ -31,10 +32,6 @@ _ERROR = re.compile(r"e=([A-Za-z0-9.-]{1,60})(?:,.*)?", re.DOTALL)
 _secrets_of = lru_cache(maxsize=64)(secrets_of)
 
 
-class ExchangeError(Exception):
-    """The server's part of an exchange is not what it has to be; its text is the end of a sentence."""
-
-
 class ClientScram:
     """
     One exchange. `plus`: it is -PLUS, bound to its connection by `binding`.
@@ -46,6 +43,7 @@ class ClientScram:
     def __init__(self, login: Login, nonce: str, *, binding: bytes | None = None, plus: bool = False) -> None:
         self.mechanism = SCRAM_PLUS if plus else SCRAM
         self.is_complete = False
+        self.told = ""
         self._login = login
         self._nonce = nonce
         self._header = b"p=tls-exporter,," if plus else b"n,," if binding is None else b"y,,"

@@ -14,6 +14,7 @@ from mta.config.checking import problems
 from mta.config.consistency import OTHER_FILES, SHIPPED_LANGUAGES, SPOOL_FILE
 from mta.config.loading import parse
 from mta.config.schema import Config
+from mta.delivery import token_store
 from mta.spool import ballast, content_files, place, schema, turn
 from mta.tls import sts_store
 from tests.config.test_loading import HEAD
@@ -78,7 +79,14 @@ class CheckingTests(SynchronousTestCase):
         """The names that no other file may have are those that the spool uses."""
         place.lock(self.root).close()
         self.assertEqual(
-            {ballast.FILE_NAME, turn.FILE_NAME, content_files.FOLDER, sts_store.FOLDER, *os.listdir(self.root)},
+            {
+                ballast.FILE_NAME,
+                turn.FILE_NAME,
+                content_files.FOLDER,
+                sts_store.FOLDER,
+                token_store.FOLDER,
+                *os.listdir(self.root),
+            },
             set(OTHER_FILES),
         )
         self.assertEqual(SPOOL_FILE, schema.FILE_NAME)

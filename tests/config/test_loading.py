@@ -23,6 +23,9 @@ endpoint = "tcp:2525:interface=127.0.0.1"
 role = "mx"
 """
 
+ROUTE = "[[route]]\nrecipients = ['*']\nnext_hop = 'smtp://x.test'\n"
+TOKENS = "[[client.tokens]]\nname = 't'\nurl = 'https://id.test/token'\nclient_id = 'c'\nclient_secret = 's'\n"
+
 # What stands below HEAD (its first line is line 6), and all that is said of it.
 BAD: dict[str, list[str]] = {
     # keys
@@ -153,9 +156,32 @@ BAD: dict[str, list[str]] = {
         " always"
     ],
     "[[route]]\nrecipients = ['*']\nnext_hop = 'mx:'\nmechanisms = ['scram-sha-256']": [
-        '9: route 1: mechanisms: "scram-sha-256" is no mechanism of ours; SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN,'
-        ' LOGIN are; did you mean "SCRAM-SHA-256"?'
+        '9: route 1: mechanisms: "scram-sha-256" is no mechanism of ours; SCRAM-SHA-256-PLUS, SCRAM-SHA-256,'
+        ' OAUTHBEARER, XOAUTH2, PLAIN, LOGIN are; did you mean "SCRAM-SHA-256"?'
     ],
+    ROUTE + "user = 'u'\ntoken = 't'\npassword = 'p'": [
+        "10: route 1: token: there is a password, too; it is one or the other"
+    ],
+    ROUTE + "token = 't'": ["6: route 1: user: is empty, and token is not; AUTH takes both"],
+    ROUTE + "user = 'u'\ntoken = 't'": ['10: route 1: token: "t" is no name of client.tokens: there is none'],
+    ROUTE + "user = 'u'\ntoken = 't'\nmechanisms = ['PLAIN']\n" + TOKENS: [
+        "11: route 1: mechanisms: has none for a token: OAUTHBEARER, XOAUTH2"
+    ],
+    ROUTE + "user = 'u'\npassword = 't'\nmechanisms = ['XOAUTH2']": [
+        "11: route 1: mechanisms: has none for a password: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN"
+    ],
+    TOKENS.replace("https", "http"): [
+        '8: client.tokens 1: url: "http://id.test/token" is not a URL such as "https://id.example.org/token"; tokens'
+        " come over HTTPS alone"
+    ],
+    TOKENS.replace("client_secret = 's'", "refresh_token = 'r'"): [
+        "6: client.tokens 1: client_secret: is missing: client_credentials are just that (RFC 6749 4.4)",
+        '10: client.tokens 1: refresh_token: has no meaning for grant = "client_credentials"',
+    ],
+    TOKENS + "grant = 'refresh_token'": [
+        '6: client.tokens 1: refresh_token: is missing: grant = "refresh_token" begins with one'
+    ],
+    TOKENS + TOKENS: ['12: client.tokens 2: name: "t" is there twice'],
     "[client.tls]\ndomains = { '*' = 'may' }": [
         '7: client.tls.domains: "*": the level for all other domains is client.tls.default'
     ],

@@ -125,6 +125,7 @@ DEFAULTS = {
         "ip_preference": "any",
         "in_doubt": "retry",
         "tls": {"default": TlsLevel.MAY, "domains": {}, "heed_tls_required": True, "ca_file": ""},
+        "tokens": (),
         "timeouts": {
             "connect": 30.0,
             "greeting": 300.0,

@@ -21,7 +21,7 @@ class LoginTests(TlsCase):
     def setUp(self) -> None:
         super().setUp()
         self.notes: list[tuple[str, Mapping[str, str]]] = []
-        self.agent._logins._note = lambda kind, fields: self.notes.append((kind, fields))
+        self.agent._entrance._rejected._note = lambda kind, fields: self.notes.append((kind, fields))
 
     def server(self, answer: bytes) -> tuple[TlsServer, Destination]:
         server = TlsServer(GOOD, {"EHLO": AUTH, "AUTH": answer})

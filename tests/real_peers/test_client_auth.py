@@ -17,7 +17,7 @@ service auth {
   }
 }
 """
-_POSTFIX = """
+POSTFIX = """
 smtpd_sasl_auth_enable = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = {socket}
@@ -55,7 +55,7 @@ class ToPostfixTests(RealPeerCase):
         tap = self.tap()
         daemon = self.daemon(_ROUTE.format(port=tap.port, password=password, mechanisms=mechanisms))
         socket = dovecot.top / "run" / "auth-client"
-        postfix = self.postfix(more=_POSTFIX.format(socket=socket))
+        postfix = self.postfix(more=POSTFIX.format(socket=socket))
         tap.target = postfix.port
         daemon.submit("alice@local.test", "dave@postfix.test")
         return daemon, postfix, tap

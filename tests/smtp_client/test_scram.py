@@ -20,7 +20,8 @@ from mta.outcome import Phase, Scope
 from mta.smtp.client_auth import Channel, exchange_for
 from mta.smtp.client_events import Ready, StartTls
 from mta.smtp.client_opening import Encryption, TlsWish
-from mta.smtp.client_scram import ClientScram, ExchangeError
+from mta.smtp.client_scram import ClientScram
+from mta.smtp.exchange import ExchangeError
 from tests.smtp_client.dialogue import GREETING, HOST, Dialogue
 from tests.smtp_client.dialogue import PLAIN as PLAIN_HELLO
 from tests.smtp_client.test_auth import offering
