@@ -24,6 +24,7 @@ from mta.delivery.discard import DiscardAgent
 from mta.delivery.dispatch import AgentByTransport
 from mta.delivery.health import Health
 from mta.delivery.maildir import MaildirAgent
+from mta.delivery.next_hops import NextHops
 from mta.delivery.remote import RemoteAgent
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Transport
@@ -163,6 +164,7 @@ def _agent(
         tls=ClientTls(client.tls.ca_file, judge_by(around.reactor.seconds)),
         policies=policies,
         tokens=around.tokens,
+        next_hops=NextHops(client.next_hop_failures, config.queue.dead_initial, config.queue.dead_maximum, around.note),
         note=around.note,
     )
     maildir = MaildirAgent(

@@ -7,7 +7,7 @@ Never: decides one (that is `mta/routing/`) or connects to one (`mta/delivery/`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from mta.login import Login
@@ -29,18 +29,32 @@ class Transport(Enum):
 @dataclass(frozen=True, slots=True)
 class NextHop:
     """
-    One next hop of the configuration.
+    One next hop of the configuration, or several of one route: then `others` are those behind the first.
 
     ``mx:`` (the recipient's own domain) or ``mx:DOMAIN``; ``smtp://host:port``; ``smtps://host:port``, TLS from the
     first octet; ``lmtp://host:port``; ``lmtp+unix:PATH``; ``maildir:PATH``, where PATH may hold ``{user}`` and
     ``{domain}``; ``discard:``. `target` is the domain, the host or the path; `port` is for SMTP and LMTP over TCP.
+    `weight` is its share among several, None where they are tried in order.
     """
 
     transport: Transport
     target: str = ""
     port: int = 25
+    weight: int | None = None
+    others: tuple[NextHop, ...] = ()
+
+    @property
+    def each(self) -> tuple[NextHop, ...]:
+        """All of them, each for itself."""
+        return (replace(self, others=()), *self.others) if self.others else (self,)
 
     def __str__(self) -> str:
+        if self.others:
+            return ", ".join(map(str, self.each))
+        return f"{self._place}?weight={self.weight}" if self.weight is not None else self._place
+
+    @property
+    def _place(self) -> str:
         if self.transport in (Transport.SMTP, Transport.SMTPS, Transport.LMTP):
             host = f"[{self.target}]" if ":" in self.target else self.target
             return f"{self.transport.value}://{host}:{self.port}"
@@ -63,11 +77,16 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A mail host: `name` as in the MX record, or an IP address; `preference` 0 where there is no MX record."""
+    """
+    A mail host: `name` as in the MX record, or an IP address; `preference` 0 where there is no MX record.
+
+    `weight` is its share among those of equal preference (as in RFC 2782).
+    """
 
     name: str
     port: int = 25
     preference: int = 0
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)

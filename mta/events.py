@@ -65,23 +65,24 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "It will be tried again when `due`; attempt 0: nobody was asked, its site is silent (then it goes as soon"
             " as that answers) or crowded (told once, however often that is so; the queue's list has the time that is"
             " due now).",
-            ("attempt", "reason", "host", "phase", "reply", "code", "tls", "due", "dsn"),
+            ("attempt", "reason", "host", "phase", "reply", "code", "tls", "choice", "due", "dsn"),
         ),
         Kind.IN_DOUBT: (
             "All of it was sent and no reply came: the host may have it; tried again when `due`, held without one.",
-            ("attempt", "reason", "host", "phase", "code", "tls", "due", "dsn"),
+            ("attempt", "reason", "host", "phase", "code", "tls", "choice", "due", "dsn"),
         ),
         Kind.DELIVERED: (
-            "A next hop or a mailbox took it; `tls` says what protected the connection, or why nothing did.",
-            ("attempt", "host", "reply", "tls", "delay"),
+            "A next hop or a mailbox took it; `tls` says what protected the connection, or why nothing did;"
+            " `choice` which of several next hops of a route it was, and why the others were not.",
+            ("attempt", "host", "reply", "tls", "choice", "delay"),
         ),
         Kind.BOUNCED: (
             "It failed for good; `dsn` is the report's queue id.",
-            ("attempt", "reason", "host", "phase", "reply", "code", "dsn"),
+            ("attempt", "reason", "host", "phase", "reply", "code", "choice", "dsn"),
         ),
         Kind.EXPIRED: (
             "Its lifetime ended after a last attempt; `dsn` as in bounced.",
-            ("attempt", "reason", "host", "phase", "reply", "code", "dsn"),
+            ("attempt", "reason", "host", "phase", "reply", "code", "choice", "dsn"),
         ),
         Kind.DISCARDED: ("An operator or a rule dropped it, and nobody is told.", ("by", "reason")),
         Kind.HELD: ("An operator or a rule stopped its delivery until it is released.", ("by", "reason")),

@@ -57,7 +57,8 @@ class Handover(Enum):
 class Delivered:
     """
     A next hop or a mailbox has it for good. `host` is "name[ip]:port" or the mailbox; `reply` the peer's words; `tls`
-    what protected the connection, or why nothing did: "TLSv1.3 verified (domain)", "none (not offered)".
+    what protected the connection, or why nothing did: "TLSv1.3 verified (domain)", "none (not offered)"; `choice` which
+    of several next hops it was and why.
     """
 
     host: str
@@ -65,13 +66,14 @@ class Delivered:
     phase: Phase = Phase.END_OF_DATA
     kind: Handover = Handover.FINAL
     tls: str = ""
+    choice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
     """
     Not now. `reason` is a sentence for people; `reply` is the peer's reply, where one is the cause;
-    `tls` as in `Delivered`.
+    `tls` and `choice` as in `Delivered`.
 
     `in_doubt`: the peer may have taken the message, for the end of it was sent and no reply came (RFC 1047). `ends_as`
     is the enhanced code of a failure where waiting would not help: where every host says so the message has failed.
@@ -86,6 +88,7 @@ class Deferral:
     in_doubt: bool = False
     tls: str = ""
     ends_as: str = ""
+    choice: str = ""
 
     def doubted(self) -> Deferral:
         """The same of somebody who may have taken the message."""
@@ -105,6 +108,7 @@ class Failure:
     host: str | None = None
     reply: Reply | None = None
     enhanced: str = "5.0.0"
+    choice: str = ""
 
 
 Outcome = Delivered | Deferral | Failure

@@ -23,6 +23,7 @@ from mta.destination import NextHop
 from mta.ids import MAX_WORKER
 from mta.login import MECHANISMS
 from mta.policy.directory import folded
+from mta.routing.next_hop_lists import parse_next_hops
 from mta.routing.next_hops import check_template, parse_next_hop
 from mta.routing.patterns import Pattern, parse_pattern
 from mta.tls_policy import TlsLevel
@@ -309,6 +310,8 @@ def _ciphers(text: str) -> str:
 
 
 def _parse_next_hop(value: object) -> NextHop:
+    if isinstance(value, tuple | list):
+        return parse_next_hops([_text(item) for item in value])
     return parse_next_hop(_text(value))
 
 

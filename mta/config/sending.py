@@ -50,8 +50,9 @@ class RouteTable(Table):
     next_hop: Hop = option(
         REQUIRED,
         'Where their mail goes: "smtp://HOST:PORT", "smtps://HOST:PORT" (TLS from the start), "lmtp://HOST:PORT",'
-        ' "lmtp+unix:PATH", "mx:", "mx:DOMAIN", "maildir:PATH" or "discard:".',
-        unit="next hop",
+        ' "lmtp+unix:PATH", "mx:", "mx:DOMAIN", "maildir:PATH" or "discard:". A list of the first three kinds is tried'
+        ' in order; with "smtp://HOST:PORT?weight=N" at each, they share the mail, and 0 is a reserve.',
+        unit="next hop, or list of them",
         sample="smtp://127.0.0.1:2501",
     )
     tls: OptionalTls = option(
@@ -328,6 +329,14 @@ class Client(Table):
         "Which addresses of a host are tried first; the others are tried before a deferral all the same.",
         unit='"any", "ipv4", "ipv6"',
         source="Postfix smtp_address_preference",
+    )
+    next_hop_failures: Count = option(
+        3,
+        "How many connections in a row to one of several next hops of a route must fail before it rests: for"
+        " queue.dead_initial at first, and twice as long after each probe that fails, up to queue.dead_maximum. What"
+        " rests is tried after the others.",
+        unit="count",
+        source="nginx max_fails is 1, HAProxy fall 3",
     )
     in_doubt: Literal["retry", "hold"] = option(
         "retry",

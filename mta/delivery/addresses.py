@@ -28,11 +28,19 @@ ADDRESSES_PER_HOST = 5
 
 
 def in_trying_order(hosts: Iterable[Host], rng: random.Random) -> Iterator[Host]:
-    """The hosts by preference; RFC 5321 5.1: those of equal preference in random order, to spread the load."""
+    """
+    The hosts by preference; RFC 5321 5.1: those of equal preference in random order, to spread the load.
+
+    Where they have weights, each comes first in proportion to its own among those that are left (RFC 2782).
+    """
     for _, group in groupby(hosts, key=lambda host: host.preference):
         members = list(group)
-        rng.shuffle(members)
-        yield from members
+        if any(host.weight != members[0].weight for host in members):
+            # Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006: the same order of draws.
+            yield from sorted(members, key=lambda host: rng.random() ** (1 / host.weight), reverse=True)
+        else:
+            rng.shuffle(members)
+            yield from members
 
 
 def balanced(first: list[str], second: list[str], limit: int) -> list[str]:

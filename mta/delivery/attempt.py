@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mta.address import Address
+from mta.delivery.next_hops import Choice
 from mta.entry import Delivery
 from mta.envelope import Envelope
 from mta.outcome import Deferral, Failure, Outcome, Phase, Scope
@@ -30,11 +31,14 @@ class Attempt:
     One attempt. `is_over` once all recipients are decided or enough hosts were tried.
 
     `undecided` are those that a host should still be asked about: nobody has spoken of them, or a host left them for
-    another transaction.
+    another transaction. `choice` tells of several next hops, None where there is one; `latest` is the last trouble,
+    None since a connection was ready.
     """
 
     def __init__(self, delivery: Delivery) -> None:
         self.undecided = delivery.recipients
+        self.choice = Choice(delivery.destination) if delivery.destination.next_hop.others else None
+        self.latest: Deferral | None = None
         self._delivery = delivery
         self._outcomes: dict[Address, Outcome] = {}
         self._trouble: Deferral | None = None
@@ -65,6 +69,7 @@ class Attempt:
 
     def connected(self) -> None:
         """A new connection is ready for a transaction."""
+        self.latest = None
         self._addresses += 1
         self._sessions += 1
 
@@ -87,12 +92,12 @@ class Attempt:
         """
         for recipient, outcome in done.outcomes.items():
             if not (was_idle and recipient in done.undecided):
-                self._outcomes[recipient] = outcome
+                self._outcomes[recipient] = self._explained(outcome)
         self.undecided = done.undecided + done.left
 
     def refused(self, failure: Failure) -> None:
         """No undecided recipient may have the message from the host that is connected."""
-        self._outcomes.update(dict.fromkeys(self.undecided, failure))
+        self._outcomes.update(dict.fromkeys(self.undecided, self._explained(failure)))
         self.undecided = ()
 
     def gave_up(self, trouble: Deferral) -> None:
@@ -102,9 +107,13 @@ class Attempt:
 
     def hindered(self, trouble: Deferral) -> None:
         """Something kept us from a host."""
+        self.latest = trouble
         self._may_help_to_wait = self._may_help_to_wait or not trouble.ends_as
         if self._trouble is None or _weight(trouble) >= _weight(self._trouble):
             self._trouble = trouble
+
+    def _explained(self, outcome: Outcome) -> Outcome:
+        return outcome if self.choice is None else replace(outcome, choice=self.choice.words())
 
     def outcomes(self) -> Mapping[Address, Outcome]:
         """One for each recipient of the delivery."""
@@ -118,6 +127,7 @@ class Attempt:
         if trouble.ends_as and not self._may_help_to_wait:
             # RFC 8689 4.2.1: where no host will do the sender is told at once.
             outcome = Failure(trouble.reason, trouble.phase, trouble.host, trouble.reply, trouble.ends_as)
+        outcome = self._explained(outcome)
         for recipient in self.undecided:
             self._outcomes.setdefault(recipient, outcome)
         return self._outcomes

@@ -112,7 +112,7 @@ class Connector:
             session = ClientSession(
                 self._hello, str(server), lmtp=lmtp, bdat=self._bdat, wish=wish, login=login, nonce=nonce
             )
-            return ClientConnection(
+            connection = ClientConnection(
                 session,
                 destination.site,
                 self._reactor,
@@ -124,6 +124,8 @@ class Connector:
                 handshake,
                 destination.login,
             )
+            connection.place = (server.name, server.port)
+            return connection
 
         factory = ConnectionFactory(str(server), make)
         if server.port:

@@ -75,6 +75,7 @@ class ClientConnection(Protocol):
         login: Login | None = None,
     ) -> None:
         self.site = site
+        self.place = ("", 0)  # the name and the port of its server, where they are known
         self._policy = policy
         self._handshake = handshake
         self._login = login

@@ -49,15 +49,21 @@ class ConnectionPool:
         return len(self._idle)
 
     def take(
-        self, site: str, policy: TlsPolicy = DEFAULT_POLICY, login: Login | None = None
+        self,
+        site: str,
+        policy: TlsPolicy = DEFAULT_POLICY,
+        login: Login | None = None,
+        place: tuple[str, int] | None = None,
     ) -> ClientConnection | None:
         """
         An idle connection to `site` that may carry mail with this policy, as from who we are there, or None.
 
+        `place` is the name and the port of the one server of the site that will do, None for any.
+
         The youngest: what is not needed grows old and leaves.
         """
         for connection in reversed(tuple(self._sites.get(site, ()))):
-            if not connection.meets(policy, login):
+            if not connection.meets(policy, login) or place not in (None, connection.place):
                 continue
             self._remove(connection)
             if connection.is_ready and not self._is_worn(connection):

@@ -24,6 +24,7 @@ from mta.delivery.connection import ClientConnection
 from mta.delivery.entrance import Entrance
 from mta.delivery.fitting import EightBit, Fitted, fitted
 from mta.delivery.health import Health
+from mta.delivery.next_hops import Choice, NextHops
 from mta.delivery.pool import ConnectionPool
 from mta.delivery.rejected_logins import Note
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
@@ -50,7 +51,8 @@ class RemoteAgent:
     `Connector`, `bdat` as in `ClientSession`, `eight_bit` as in `fitted`, `ip_preference` as in `addresses_of`.
     `places` are those of the sites, which idle connections keep. `tls` makes handshakes, and `policies` says what a
     host must offer; without them mail goes in clear where it may, and nowhere else. `tokens` has
-    access tokens. `note` writes a line into the log.
+    access tokens. `next_hops` tells which of several next hops of a route rest. `note`
+    writes a line into the log.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class RemoteAgent:
         tls: IClientTls | None = None,
         policies: ITlsPolicies | None = None,
         tokens: ITokens | None = None,
+        next_hops: NextHops | None = None,
         note: Note = lambda _kind, _fields: None,
     ) -> None:
         self._policies = policies
         self._reactor = reactor
         self._resolver = resolver
         self._health = health
+        self._next_hops = next_hops or NextHops(3, 60.0, 3600.0, note)
         self._rng = rng
         self._eight_bit = eight_bit
         self._ip_preference = ip_preference
@@ -131,6 +135,9 @@ class RemoteAgent:
 
     async def _attempt(self, delivery: Delivery) -> Attempt:
         attempt = Attempt(delivery)
+        if attempt.choice is not None:
+            await self._try_next_hops(delivery, attempt, attempt.choice)
+            return attempt
         idle = self._idle_for(delivery.destination)
         if idle is not None:
             await self._use(idle, delivery, attempt, was_idle=True)
@@ -138,8 +145,53 @@ class RemoteAgent:
             await self._try_servers(delivery, attempt)
         return attempt
 
-    def _idle_for(self, destination: Destination) -> ClientConnection | None:
-        return self._pool.take(destination.site, destination.tls, destination.login)
+    def _idle_for(self, destination: Destination, place: tuple[str, int] | None = None) -> ClientConnection | None:
+        """An idle connection; of several next hops to the one of that name and port."""
+        return self._pool.take(destination.site, destination.tls, destination.login, place)
+
+    async def _try_next_hops(self, delivery: Delivery, attempt: Attempt, choice: Choice) -> None:
+        """
+        Go through the next hops of a route as `_try_servers` goes through hosts.
+
+        Where connections to one fail it rests, and comes after all others; an idle connection to another one does not
+        keep mail from the first.
+        """
+        resting: list[Host] = []
+        closing: list[Server] = []
+        for host in in_trying_order(delivery.destination.hosts, self._rng):
+            why = self._next_hops.why_rested(host, self._reactor.seconds())
+            if why:
+                choice.passes(host, why)
+                resting.append(host)
+            elif await self._decided_at_next_hop(host, delivery, attempt, choice, closing):
+                return
+        for host in resting:
+            if await self._decided_at_next_hop(host, delivery, attempt, choice, closing):
+                return
+        for server in closing[:1]:
+            choice.turns_to(Host(server.name, server.port))
+            await self._decided_at(server, delivery, attempt, closing)
+
+    async def _decided_at_next_hop(
+        self, host: Host, delivery: Delivery, attempt: Attempt, choice: Choice, closing: list[Server]
+    ) -> bool:
+        """Try one next hop; whether the attempt is over."""
+        choice.turns_to(host)
+        attempt.latest = None
+        idle = self._idle_for(delivery.destination, (host.name, host.port))
+        if idle is not None:
+            await self._use(idle, delivery, attempt, was_idle=True)
+        if not attempt.is_over:
+            unanswered: list[Server] = []
+            over = await self._decided_at_host(host, delivery, attempt, unanswered, closing)
+            for server in unanswered:
+                over = over or await self._decided_at(server, delivery, attempt, closing)
+        self._next_hops.concluded(host, attempt.latest, self._reactor.seconds())
+        if attempt.latest is not None:
+            choice.passes(host, f"did not do: {attempt.latest.reason}")
+        elif not attempt.is_over:
+            choice.passes(host, "took no mail")
+        return attempt.is_over
 
     async def _try_servers(self, delivery: Delivery, attempt: Attempt) -> None:
         """
@@ -154,25 +206,33 @@ class RemoteAgent:
         if delivery.destination.next_hop.transport is Transport.LMTP_UNIX:
             last.append(Server("", delivery.destination.next_hop.target, 0, NO_TLS))
         for host in in_trying_order(delivery.destination.hosts, self._rng):
-            policy = await self._policy_at(host, delivery.destination.tls)
-            if isinstance(policy, Deferral):
-                attempt.hindered(policy)
-                continue
-            addresses = await addresses_of(host, self._resolver, self._rng, self._ip_preference)
-            if isinstance(addresses, Deferral):
-                attempt.hindered(addresses)
-                continue
-            for address in addresses:
-                server = Server(host.name, address, host.port, policy)
-                if self._health.is_dead(address, host.port, self._reactor.seconds()):
-                    last.append(server)
-                elif await self._decided_at(server, delivery, attempt, closing):
-                    return
+            if await self._decided_at_host(host, delivery, attempt, last, closing):
+                return
         for server in last:
             if await self._decided_at(server, delivery, attempt, closing):
                 return
         for server in closing[:1]:
             await self._decided_at(server, delivery, attempt, closing)
+
+    async def _decided_at_host(
+        self, host: Host, delivery: Delivery, attempt: Attempt, last: list[Server], closing: list[Server]
+    ) -> bool:
+        """Try the addresses of one host; those that did not answer lately join `last`. Whether the attempt is over."""
+        policy = await self._policy_at(host, delivery.destination.tls)
+        if isinstance(policy, Deferral):
+            attempt.hindered(policy)
+            return False
+        addresses = await addresses_of(host, self._resolver, self._rng, self._ip_preference)
+        if isinstance(addresses, Deferral):
+            attempt.hindered(addresses)
+            return False
+        for address in addresses:
+            server = Server(host.name, address, host.port, policy)
+            if self._health.is_dead(address, host.port, self._reactor.seconds()):
+                last.append(server)
+            elif await self._decided_at(server, delivery, attempt, closing):
+                return True
+        return False
 
     async def _decided_at(self, server: Server, delivery: Delivery, attempt: Attempt, closing: list[Server]) -> bool:
         """Try one address; whether the attempt is over. Where it answers 421 it joins `closing`."""
@@ -231,7 +291,8 @@ class RemoteAgent:
             # It has gone back to the pool, unless it is worn or closed. Where a transaction decided nothing, another
             # one would end the same way.
             goes_on = done.left and len(attempt.undecided) < before
-            current = self._idle_for(delivery.destination) if goes_on else None
+            place = current.place if attempt.choice is not None else None
+            current = self._idle_for(delivery.destination, place) if goes_on else None
         return last
 
     async def _transact(

@@ -15,12 +15,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from mta.destination import Destination, Host, NextHop, Transport
+from mta.destination import Destination, NextHop, Transport
 from mta.dns.cache import Cache
 from mta.interfaces import IDestinations, IResolver
 from mta.lookup import Answer
 from mta.outcome import Deferral, Failure
 from mta.routing.mx import hosts_from, literal_hosts, needs_addresses
+from mta.routing.next_hop_lists import hosts_of
 from mta.routing.site import site_name, site_of
 
 Located = Destination | Deferral | Failure
@@ -57,9 +58,7 @@ class Destinations:
 
     def _fix(self, next_hop: NextHop) -> Destination:
         """The destination that needs no DNS."""
-        over_tcp = next_hop.transport in (Transport.SMTP, Transport.SMTPS, Transport.LMTP)
-        hosts = (Host(next_hop.target, next_hop.port),) if over_tcp else ()
-        destination = self._fixed[next_hop] = Destination(next_hop, site_of(next_hop), hosts)
+        destination = self._fixed[next_hop] = Destination(next_hop, site_of(next_hop), hosts_of(next_hop))
         return destination
 
     async def _look_up(self, next_hop: NextHop, domain: str) -> Located:

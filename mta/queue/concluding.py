@@ -106,6 +106,8 @@ def delivered(moment: Moment, recipient: QueuedRecipient, outcome: Delivered) ->
     }
     if outcome.tls:
         detail["tls"] = outcome.tls
+    if outcome.choice:
+        detail["choice"] = outcome.choice
     event = Event(moment.message, moment.now, Kind.DELIVERED, str(recipient.address), detail)
     return Result(recipient.address, State.DELIVERED), event
 
@@ -187,7 +189,7 @@ def bad_news(moment: Moment, news: News, dsn: str | None, silence: str) -> tuple
 
 
 def _words(attempt: int, outcome: Failure | Deferral) -> dict[str, Value]:
-    return {
+    words: dict[str, Value] = {
         "attempt": attempt,
         "reason": outcome.reason,
         "host": outcome.host,
@@ -195,6 +197,9 @@ def _words(attempt: int, outcome: Failure | Deferral) -> dict[str, Value]:
         "reply": outcome.reply.raw if outcome.reply else None,
         "code": outcome.enhanced,
     }
+    if outcome.choice:
+        words["choice"] = outcome.choice
+    return words
 
 
 _NO_OUTCOME = judge_exception(LookupError("the delivery agent gave no outcome"), Phase.QUEUE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mta.destination import Host, NextHop, Transport
 
@@ -22,7 +23,11 @@ def site_name(hosts: Iterable[Host]) -> str:
 
     A long set is named by its first host, how many more there are and a hash: ``alt1.aspmx.example+4~1f0c5a...``.
     """
-    names = sorted({_host_name(host) for host in hosts})
+    return _joined({_host_name(host) for host in hosts})
+
+
+def _joined(different: set[str]) -> str:
+    names = sorted(different)
     joined = ",".join(names)
     if len(joined) <= MAX_NAME:
         return joined
@@ -34,10 +39,12 @@ def site_name(hosts: Iterable[Host]) -> str:
 def site_of(next_hop: NextHop) -> str:
     """
     The site of a next hop that needs no DNS: ``host:port`` for ``smtp://``, all of it for ``smtps://`` and LMTP, else
-    the name of the transport.
+    the name of the transport. Several next hops of a route are one site, in whatever order or with whatever weights.
 
     For ``mx:`` the hosts make the site: `site_name`.
     """
+    if next_hop.others:
+        return _joined({site_of(replace(hop, weight=None)) for hop in next_hop.each})
     if next_hop.transport in (Transport.SMTPS, Transport.LMTP, Transport.LMTP_UNIX):
         return str(next_hop)  # an SMTP server on the same host and port would be another
     if next_hop.transport is Transport.SMTP:

@@ -7,6 +7,7 @@ Never: asks the DNS: the hosts of a world are named after the domains of their s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from mta.events import Event, Kind
@@ -14,6 +15,8 @@ from mta.sim.scenario import Scenario
 
 # `mta.sim.world` names the hosts of a site mx1, mx2, ... below its first domain.
 FIRST_HOST = "mx1."
+# Of several next hops of a route the one that has spoken (`mta.delivery.next_hops.Choice`).
+_CHOSEN = re.compile(r"[a-z]+://(\S+) \(")
 
 
 class Places:
@@ -28,8 +31,12 @@ class Places:
         self._known: dict[str, str] = {}  # what the MTA calls a site -> what we do
         self._routed: dict[tuple[int, str], str] = {}
         for event in events:
-            if event.kind is Kind.ROUTED and event.recipient is not None:
+            if event.recipient is None:
+                continue
+            if event.kind is Kind.ROUTED:
                 self._routed[event.message, event.recipient] = self._name(str(event.detail.get("site", "")))
+            elif found := _CHOSEN.match(str(event.detail.get("choice", ""))):
+                self._routed[event.message, event.recipient] = self._name(found[1])
 
     def of(self, message: int, recipient: str) -> str:
         """The site for a recipient; its domain where no attempt has got as far as a route."""

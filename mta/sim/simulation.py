@@ -138,7 +138,8 @@ class Simulation:
         for route in self.config.routes:
             hop = route.next_hop
             if hop.transport in (Transport.SMTP, Transport.LMTP):
-                self.world.listen_at(f"{hop.target}:{hop.port}")
+                for each in hop.each:
+                    self.world.listen_at(f"{each.target}:{each.port}")
             elif hop.transport is Transport.LMTP_UNIX:
                 self.world.listen_at_socket(str(self.config.state_dir / hop.target), str(hop))
 

@@ -159,6 +159,9 @@ BAD: dict[str, list[str]] = {
         '9: route 1: mechanisms: "scram-sha-256" is no mechanism of ours; SCRAM-SHA-256-PLUS, SCRAM-SHA-256,'
         ' OAUTHBEARER, XOAUTH2, PLAIN, LOGIN are; did you mean "SCRAM-SHA-256"?'
     ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = ['smtp://a.test', 'mx:']": [
+        '8: route 1: next_hop: "mx:" has no place beside others; smtp://, smtps:// and lmtp:// have'
+    ],
     ROUTE + "user = 'u'\ntoken = 't'\npassword = 'p'": [
         "10: route 1: token: there is a password, too; it is one or the other"
     ],

@@ -123,6 +123,7 @@ DEFAULTS = {
         "bdat": False,
         "eight_bit": "send",
         "ip_preference": "any",
+        "next_hop_failures": 3,
         "in_doubt": "retry",
         "tls": {"default": TlsLevel.MAY, "domains": {}, "heed_tls_required": True, "ca_file": ""},
         "tokens": (),

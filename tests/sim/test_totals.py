@@ -136,6 +136,23 @@ class TotalsTests(TotalsCase):
         wanted = {"inner": 3, "store": 6, "lmtp+unix:/run/lmtp": 3, "e": 3}
         self.assertEqual(wanted, {site.name: site.kinds[Kind.DELIVERED] for site in found.sites})
 
+    def test_several_next_hops(self) -> None:
+        """While the first next hop of a route is down the second has its mail, and then the first again; none waits."""
+        config = configuration(
+            "[[route]]\nrecipients = ['*@a.test']\nnext_hop = ['smtp://10.0.0.1:2501', 'smtp://10.0.0.2:2501']\n"
+        )
+        text = (
+            "duration = '4h'\n[[site]]\nname = 'first'\nendpoints = ['10.0.0.1:2501']\n"
+            "[[site.spell]]\nfrom = '1h'\nto = '2h'\nstate = 'down'\n"
+            "[[site]]\nname = 'second'\nendpoints = ['10.0.0.2:2501']\n"
+            "[[load]]\nto = '4h'\nmessages = 240\nrecipients = ['u{n}@a.test']\n"
+        )
+        found = self.totals(text, config)
+        shares = {site.name: site.kinds[Kind.DELIVERED] for site in found.sites}
+        self.assertEqual(240, sum(shares.values()))
+        self.assertTrue(60 <= shares["second"] <= 125, shares)
+        self.assertEqual(0, sum(site.kinds[Kind.DEFERRED] for site in found.sites))
+
     def test_any_endpoint(self) -> None:
         """Listeners that the host could not open (TLS, systemd's sockets) are there in the simulation all the same."""
         config = configuration(
