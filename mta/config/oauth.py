@@ -20,7 +20,8 @@ from mta.config.option import Table, option
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
 
-def _url(text: str) -> str:
+def https_url(text: str) -> str:
+    """A URL that tokens may travel to, as it is. Raises ValueError."""
     try:
         parts = urlsplit(text)
         good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
@@ -32,12 +33,12 @@ def _url(text: str) -> str:
 
 
 def _url_or_nothing(text: str) -> str:
-    return _url(text) if text else ""
+    return https_url(text) if text else ""
 
 
 def _url_or_file(text: str) -> str:
     if "://" in text:
-        return _url(text)
+        return https_url(text)
     if "\0" in text:
         raise ValueError("must be a URL or the path of a file")
     return text

@@ -7,34 +7,21 @@ Never: compares one option with another (`mta/config/credentials.py`), or asks a
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
 from mta.config.fields import Name, OptionalFile
+from mta.config.oauth import https_url
 from mta.config.option import REQUIRED, Table, option
 from mta.token_grant import TokenGrant
-
-
-def _token_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    # RFC 6749 3.2: over TLS, and without a fragment.
-    if not good or parts.username is not None or parts.fragment or not re.fullmatch(r"[!-~]+", text):
-        raise ValueError(f'"{text}" is not a URL such as "https://id.example.org/token"; tokens come over HTTPS alone')
-    return text
 
 
 class TokenTable(Table):
     """Access tokens (OAuth 2.0) for next hops that want OAUTHBEARER or XOAUTH2; a route names one of these."""
 
     name: Name = option(REQUIRED, 'What routes call it: token = "NAME".', unit="name", sample="mail")
-    url: Annotated[str, AfterValidator(_token_url)] = option(
+    url: Annotated[str, AfterValidator(https_url)] = option(
         REQUIRED,
         "The token endpoint, an https:// URL.",
         unit="URL",

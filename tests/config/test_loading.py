@@ -174,8 +174,8 @@ BAD: dict[str, list[str]] = {
         "11: route 1: mechanisms: has none for a password: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN"
     ],
     TOKENS.replace("https", "http"): [
-        '8: client.tokens 1: url: "http://id.test/token" is not a URL such as "https://id.example.org/token"; tokens'
-        " come over HTTPS alone"
+        '8: client.tokens 1: url: "http://id.test/token" is not a URL such as "https://id.example.org/path"; tokens'
+        " travel over HTTPS alone"
     ],
     TOKENS.replace("client_secret = 's'", "refresh_token = 'r'"): [
         "6: client.tokens 1: client_secret: is missing: client_credentials are just that (RFC 6749 4.4)",
