@@ -1,7 +1,7 @@
 """
 `mta check`: the configuration, and what it points to.
 
-Owns: the report.
+Owns: the report; the remarks that need more than one room to be made.
 Never: binds a port, or changes anything.
 """
 
@@ -17,7 +17,14 @@ from mta.auth import userfile
 from mta.cli.configuration import config_option, loaded, located
 from mta.cli.failure import CommandError
 from mta.config.checking import problems
+from mta.config.lines import Location
+from mta.config.logins import remarks
+from mta.config.places import placed
 from mta.config.schema import Config
+from mta.dns.servers import are_trusted, system_servers
+from mta.tls_policy import TlsLevel
+
+Findings = list[tuple[Location, str]]
 
 
 def _logins(config: Config) -> list[str]:
@@ -61,8 +68,8 @@ def check(config: str | None, dns: bool) -> None:
     With --dns it is 69 (EX_UNAVAILABLE) where a resolver does not answer, or does not validate.
     """
     checked = loaded(config)
-    trouble, certificates = _certificates(checked)
-    if found := [*problems(checked), *trouble, *_logins(checked)]:
+    trouble, warnings, certificates = _certificates(checked)
+    if found := [*problems(checked), *placed(checked.source, trouble), *_logins(checked)]:
         raise CommandError("\n".join(found), os.EX_CONFIG)
     listeners = ", ".join(f"{listener.name} on {listener.endpoint}" for listener in checked.listeners)
     domains = f"{len(checked.local.domains)} local domains, {len(checked.relay.domains)} relay domains"
@@ -72,6 +79,8 @@ def check(config: str | None, dns: bool) -> None:
     click.echo(f"  {domains}, {people}, {len(checked.routes)} routes; state in {checked.state_dir}")
     for line in certificates:
         click.echo(f"  {line}")
+    for line in placed(checked.source, [*remarks(checked), *_dane(checked), *warnings]):
+        click.echo(f"  warning: {line}")
     if dns:
         # Only now: it brings Twisted's codec along, which all other commands do without.
         from mta.cli.resolvers import findings
@@ -83,10 +92,36 @@ def check(config: str | None, dns: bool) -> None:
             raise CommandError("\n".join(bad), os.EX_UNAVAILABLE)
 
 
-def _certificates(config: Config) -> tuple[list[str], list[str]]:
-    """What is wrong with TLS, and what is to be told of it."""
+def _dane(config: Config) -> Findings:
+    """Mail that can only wait: it demands TLSA records, and no resolver is believed to have validated any."""
+    try:
+        servers = config.dns.servers or system_servers()
+    except OSError:  # `problems` has told it
+        return []
+    if are_trusted(servers, config.dns.trust_ad):
+        return []
+    client = config.client.tls
+    demands: list[Location] = [
+        ("route", number, "tls") for number, route in enumerate(config.routes) if route.tls is TlsLevel.DANE
+    ]
+    demands += [
+        ("client", "tls", "domains", domain) for domain, level in client.domains.items() if level is TlsLevel.DANE
+    ]
+    if client.default is TlsLevel.DANE:
+        demands.append(("client", "tls", "default"))
+    named = ", ".join(host for host, _port in servers)
+    reason = (
+        f'"dane" has all this mail wait: dns.trust_ad = "{config.dns.trust_ad}" does not trust the resolvers ({named});'
+        " run a validating one on this machine, or write another level"
+    )
+    return [(demand, reason) for demand in demands]
+
+
+def _certificates(config: Config) -> tuple[Findings, Findings, list[str]]:
+    """What is wrong with TLS, what is to be looked at, and a line for each certificate."""
     if not config.tls.certificates:
-        return [], []
+        return [], [], []
     from mta.tls.checking import look  # OpenSSL takes its time to load
 
-    return look(config, time.time())
+    found = look(config, time.time())
+    return found.problems, found.warnings, found.certificates

@@ -7,12 +7,10 @@ Never: looks outside the configuration (`mta/config/checking.py`).
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 
-from mta.config import credentials, residents
+from mta.config import credentials, logins, residents
 from mta.config.authentication import TOKENS
 from mta.config.lines import Location
 from mta.config.schema import Settings
@@ -172,7 +170,7 @@ def _auth(settings: Settings) -> Iterator[Conflict]:
             yield (*where, "auth"), "nobody can log in: auth.backend is missing"
         if listener.auth and listener.role in ("lmtp", "closed"):
             yield (*where, "auth"), f"is not for role {listener.role}"
-        if listener.auth_without_tls and not _on_loopback(listener.endpoint):
+        if listener.auth_without_tls and not logins.is_on_loopback(listener.endpoint):
             yield (
                 (*where, "auth_without_tls"),
                 "passwords would cross the network in clear: bind the endpoint to loopback (interface=127.0.0.1)",
@@ -196,18 +194,6 @@ def _oauth(settings: Settings) -> Iterator[Conflict]:
         yield where, "has neither introspection nor jwks; nobody can log in with a token"
     if oauth.is_used and not any(name in settings.auth.mechanisms for name in TOKENS):
         yield ("auth", "mechanisms"), f"has neither {' nor '.join(TOKENS)}, and auth.oauth is there"
-
-
-def _on_loopback(endpoint: str) -> bool:
-    """Whether only this machine reaches an endpoint: bound to a loopback address, or a UNIX socket."""
-    kind, *words = re.split(r"(?<!\\):", endpoint)
-    if kind == "unix":
-        return True
-    interfaces = [word.partition("=")[2].replace("\\", "") for word in words if word.startswith("interface=")]
-    try:
-        return kind in ("tcp", "tcp6") and bool(interfaces) and ipaddress.ip_address(interfaces[-1]).is_loopback
-    except ValueError:
-        return interfaces[-1] == "localhost"
 
 
 # Each comparison with the keys that it reads.
@@ -234,4 +220,5 @@ _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflic
     (("log.file", "control.socket", "auth.users"), _files),
     (("listener", "auth"), _auth),
     (("auth",), _oauth),
+    (("listener", "auth", "tls", "relay"), logins.conflicts),
 )

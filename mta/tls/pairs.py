@@ -51,8 +51,8 @@ class Pair:
     """
     `chain` is the certificate with those of the authorities that go along, in PEM.
 
-    `names` are in lower case, `kind` is "RSA", "ECDSA"...; `begins` and `expires` are seconds since 1970. `is_open`
-    says that everybody may read the key's file.
+    `names` are those that clients get it for, `certified` those in it, in lower case; `kind` is "RSA", "ECDSA"...;
+    `begins` and `expires` are seconds since 1970. `is_open` says that everybody may read the key's file.
     """
 
     files: Files
@@ -60,9 +60,14 @@ class Pair:
     key: Key = field(repr=False)
     kind: str
     names: tuple[str, ...]
+    certified: tuple[str, ...]
     begins: float
     expires: float
     is_open: bool
+
+    def is_for(self, host: str) -> bool:
+        """Whether it certifies a host; a wildcard stands for the leftmost label alone (RFC 9525 6.3)."""
+        return not {host.lower(), f"*.{host.lower().partition('.')[2]}"}.isdisjoint(self.certified)
 
     def warnings(self, now: float) -> Iterator[str]:
         """What somebody should look at, though the pair can be used."""
@@ -90,6 +95,7 @@ def read(files: Files) -> Pair:
     if not kind:
         raise PairError(f"{files.key} holds a key of a kind that TLS has no use for")
     assert isinstance(key, Key)
+    certified = tuple(name.lower() for name in _names(certificate))
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if certificate.public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
         raise PairError(f"{files.key} is not the key of {files.certificate}")
@@ -98,7 +104,8 @@ def read(files: Files) -> Pair:
         chain=chain,
         key=key,
         kind=kind,
-        names=tuple(name.lower() for name in files.names or _names(certificate)),
+        names=tuple(name.lower() for name in files.names) or certified,
+        certified=certified,
         begins=certificate.not_valid_before_utc.timestamp(),
         expires=certificate.not_valid_after_utc.timestamp(),
         is_open=bool(mode & stat.S_IROTH),

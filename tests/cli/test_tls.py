@@ -50,7 +50,7 @@ class CheckTests(CommandCase):
         self.write(90)
         checked = self.run_as("mta", "check")
         self.assertEqual(os.EX_CONFIG, checked.returncode)
-        self.assertIn("tls.certificates 2: cannot read", checked.stderr)
+        self.assertIn("mta.toml:11: tls.certificates 2: cannot read", checked.stderr)
         self.assertNotIn("tls.certificates 1", checked.stderr)
 
     def test_warnings(self) -> None:
@@ -61,6 +61,44 @@ class CheckTests(CommandCase):
             checked = self.run_as("mta", "check")
             self.assertEqual(0, checked.returncode)
             self.assertIn(words, checked.stdout.decode())
+
+    def test_names(self) -> None:
+        """That no certificate is for hostname is a warning with the line; a wildcard above it is one for it."""
+        self.configure()
+        for names, told in ((["a.test"], True), (["b.test", "*.test"], False), (["MX.test"], False)):
+            certificate, key = make(names, 90, time.time())
+            (self.state / "a.pem").write_bytes(certificate)
+            (self.state / "a.key").touch(0o600)
+            (self.state / "a.key").write_bytes(key)
+            said = self.run_as("mta", "check").stdout.decode()
+            self.assertEqual(told, "mta.toml:8: tls.certificates 1: no certificate is for mx.test (hostname)" in said)
+
+    def test_dane_without_validation(self) -> None:
+        """The level dane where no resolver is trusted is a warning at each place that demands it."""
+        more = (
+            "[[route]]\nrecipients = ['*@a.test']\nnext_hop = 'mx:'\ntls = 'dane'\n"
+            "[client.tls]\ndefault = 'dane'\ndomains = { 'b.test' = 'dane', 'c.test' = 'may' }\n"
+            "[dns]\nservers = ['RESOLVER']\n"
+        )
+        plain = self.config.read_text()
+        self.config.write_text(plain + more.replace("RESOLVER", "192.0.2.1"))
+        checked = self.run_as("mta", "check")
+        self.assertEqual(0, checked.returncode, checked.stderr)
+        lines = [line for line in checked.stdout.decode().splitlines() if "warning" in line]
+        self.assertEqual(3, len(lines), lines)
+        places = ("11: route 1: tls", "14: client.tls.domains.b.test", "13: client.tls.default")
+        for line, place in zip(lines, places, strict=True):
+            self.assertIn(f'mta.toml:{place}: "dane" has all this mail wait', line)
+            self.assertIn("(192.0.2.1)", line)
+        self.config.write_text(plain + more.replace("RESOLVER", "127.0.0.1"))
+        self.assertNotIn("warning", self.run_as("mta", "check").stdout.decode())
+
+    def test_submission_for_networks(self) -> None:
+        """A listener of role submission without users is a warning where networks may send."""
+        self.config.write_text(self.config.read_text().replace('role = "mx"', 'role = "submission"'))
+        said = self.run_as("mta", "check").stdout.decode()
+        self.assertIn("warning:", said)
+        self.assertIn("mta.toml:7: listener 1: role: only relay.networks can send here", said)
 
     def test_ciphers(self) -> None:
         """Ciphers that OpenSSL does not know are a problem."""

@@ -14,6 +14,7 @@ endpoint = '{endpoint}'
 role = "{role}"
 {more}
 """
+PAIR = "[[tls.certificates]]\ncertificate = 'a.pem'\nkey = 'a.key'\n"
 
 
 def problems(more: str = "", role: str = "submission", endpoint: str = "tcp:587") -> str:
@@ -56,7 +57,54 @@ class AuthTests(SynchronousTestCase):
             ('[auth]\nbackend = "dovecot"\nmechanisms = ["XOAUTH2"]', "submission", "has SCRAM alone"),
         ):
             self.assertIn(told, problems(more, role), more)
-        self.assertEqual("", problems('[auth]\nbackend = "file"\nsenders = { Alice = ["@b.test", "*", "a@b.test"] }'))
+        more = '[auth]\nbackend = "file"\nsenders = { Alice = ["@b.test", "*", "a@b.test"] }\n'
+        self.assertEqual("", problems(more + PAIR))
+
+    def test_no_way_to_log_in(self) -> None:
+        """A listener at which AUTH can't succeed is an error of its line that says what to do."""
+        file = '[auth]\nbackend = "file"\n'
+        never = "f:{}: listener 1: {}: nobody can log in here: AUTH needs TLS, and {}"
+        loopback = "tcp:587:interface=127.0.0.1"
+        for more, role, endpoint, told in (
+            (file, "submission", "tcp:587", never.format(5, "role", "there are no tls.certificates")),
+            (file, "submission", loopback, never.format(5, "role", "there are no tls.certificates")),
+            (f"auth = true\n{file}", "mx", "tcp:25", never.format(6, "auth", "there are no tls.certificates")),
+            (f'tls = "none"\n{file}{PAIR}', "submission", "tcp:587", never.format(6, "tls", 'tls is "none"')),
+            (
+                f'auth_without_tls = true\n{file}mechanisms = ["SCRAM-SHA-256-PLUS"]',
+                "submission",
+                loopback,
+                "f:6: listener 1: auth_without_tls: nobody can log in here: auth.mechanisms has SCRAM-SHA-256-PLUS",
+            ),
+            (f"{file}mechanisms = []\n{PAIR}", "submission", "tcp:587", "f:8: auth.mechanisms: is empty: nobody"),
+        ):
+            with self.subTest(more=more, endpoint=endpoint):
+                (line,) = problems(more, role, endpoint).splitlines()
+                self.assertIn(told, line)
+        for more, role, endpoint in (
+            (file + PAIR, "submission", "tcp:587"),
+            (f'tls = "implicit"\n{file}{PAIR}', "submission", "tcp:465"),
+            (f"auth_without_tls = true\n{file}", "submission", loopback),
+            (file, "mx", "tcp:25"),
+        ):
+            self.assertEqual("", problems(more, role, endpoint), more)
+
+    def test_nobody_may_send(self) -> None:
+        """Without users a listener of role submission needs a trusted network that reaches it."""
+        nobody = "f:5: listener 1: role: nobody can send here: auth.backend is missing"
+        for more, endpoint in (
+            ("", "tcp:587"),
+            ("[relay]\nnetworks = ['127.0.0.0/8']", r"tcp6:587:interface=\:\:"),
+            ("[relay]\nnetworks = []", "tcp:587:interface=127.0.0.1"),
+            (f"tls = 'none'\n{PAIR}[relay]\nclient_certificates = ['{'00' * 32}']", "tcp:587"),
+        ):
+            self.assertIn(nobody, problems(more, endpoint=endpoint), more)
+        for more, endpoint in (
+            ("", "tcp:587:interface=127.0.0.1"),
+            ("[relay]\nnetworks = ['10.0.0.0/8']", "tcp:587"),
+            (f"{PAIR}[relay]\nclient_certificates = ['{'00' * 32}']", "tcp:587"),
+        ):
+            self.assertEqual("", problems(more, endpoint=endpoint), more)
 
 
 _KEYS = '[auth.oauth]\njwks = "https://id.test/keys"\nissuer = "https://id.test"\naudience = ["mail"]\n'
@@ -92,7 +140,7 @@ class OAuthTests(SynchronousTestCase):
 
     def test_enough(self) -> None:
         """Tokens are enough for somebody to log in, without auth.backend; the secret comes from the environment."""
-        file = _FILE.format(endpoint="tcp:587", role="mx", more="auth = true\n" + _ASKED)
+        file = _FILE.format(endpoint="tcp:587", role="mx", more="auth = true\n" + _ASKED + PAIR)
         config = parse(file, "f", {"SECRET": "hush"})
         self.assertEqual(("hush", True), (config.auth.oauth.client_secret, config.auth.oauth.is_used))
-        self.assertEqual("", problems(f"auth = true\n{_KEYS}", "mx"))
+        self.assertEqual("", problems(f"auth = true\n{_KEYS}{PAIR}", "mx"))

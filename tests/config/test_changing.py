@@ -37,13 +37,9 @@ class TakeTests(SynchronousTestCase):
 
     def test_most_is_taken(self) -> None:
         """Options, names and roles hold at once, and nothing is said."""
-        config, notes = self.taken(
-            ('"5d"', '"2d"'), ('"inside"', '"intern"'), ('role = "relay"', 'role = "submission"')
-        )
+        config, notes = self.taken(('"5d"', '"2d"'), ('"inside"', '"intern"'), ('role = "relay"', 'role = "closed"'))
         self.assertEqual(([], 172_800.0), (notes, config.queue.lifetime))
-        self.assertEqual(
-            [("relay", "mx"), ("intern", "submission")], [(each.name, each.role) for each in config.listeners]
-        )
+        self.assertEqual([("relay", "mx"), ("intern", "closed")], [(each.name, each.role) for each in config.listeners])
 
     def test_what_takes_a_restart(self) -> None:
         """Workers, the state directory, the control socket and the log's file stay as they are, and that is said."""
