@@ -36,6 +36,7 @@ COMMANDS = {
     "queue": Lazy("mta.cli.queue", "queue", "List and change the queue."),
     "send": Lazy("mta.cli.send", "send", "Send a message from standard input, as sendmail does."),
     "simulate": Lazy("mta.cli.simulate", "simulate", "Tell what would become of the mail, in a world of your making."),
+    "status": Lazy("mta.cli.status", "status", "Tell what the daemon is doing, and when its certificates end."),
     "sts": Lazy("mta.cli.sts", "sts", "Look at the MTA-STS policies of other domains."),
     "tls": Lazy("mta.cli.tls", "tls", "Make a first certificate."),
     "trace": Lazy("mta.cli.trace", "trace", "Print every event of a message."),

@@ -26,6 +26,8 @@ from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
 from mta.interfaces import IQueue
 from mta.spool import answering, schema
+from mta.tls.configured import files
+from mta.tls.expiry import ExpiryWatch
 
 # How often old events are forgotten, in seconds.
 PRUNE_INTERVAL = 600.0
@@ -35,7 +37,8 @@ Row = dict[str, object]
 
 class Operators:
     """
-    The control socket, and what is done for operators without being asked: old events go.
+    The control socket, and what is done for operators without being asked: old events go, and certificates that
+    end soon are told.
 
     `storage` and `queue` are what requests get to, `status` gives the words of the status command that are not here.
     """
@@ -54,6 +57,7 @@ class Operators:
         self._port: IListeningPort | None = None
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
+        self._expiry = ExpiryWatch(files(config), clock=reactor, run_in_thread=storage.run_in_thread, note=storage.note)
 
     def open(self) -> None:
         """Open the socket. Raises `StartError`."""
@@ -63,16 +67,19 @@ class Operators:
         except ControlSocketError as error:
             raise StartError(str(error), os.EX_UNAVAILABLE) from error
         self._pruning.start(PRUNE_INTERVAL, now=False)
+        self._expiry.start()
 
     def change_to(self, config: Config) -> None:
         """Go on with another configuration."""
         self._config = config
         self._factory.serve(self._daemon())
+        self._expiry.change_to(files(config))
 
     async def close(self) -> None:
         """Take no more requests, prune no more."""
         if self._pruning.running:
             self._pruning.stop()
+        self._expiry.stop()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
 
@@ -99,7 +106,9 @@ class Operators:
     async def _status(self) -> Row:
         in_doubt = await self._storage.run_in_thread(answering.count_in_doubt, self._path)
         told = await self._told_status()
-        return {"pid": os.getpid(), "hostname": self._config.hostname, **told, "in_doubt": in_doubt}
+        certificates = await self._expiry.figures()
+        us: Row = {"pid": os.getpid(), "hostname": self._config.hostname}
+        return {**us, **told, "in_doubt": in_doubt, "certificates": certificates}
 
     def _prune(self) -> Deferred[None]:
         pruned = self._storage.spool.prune(self._reactor.seconds() - self._config.queue.events_keep)

@@ -1,8 +1,9 @@
 """
 The pairs that are in use, and what becomes of them when their files change.
 
-Owns: reading them again, keeping the old one where the new one is bad, what the log says of them.
-Never: makes a context, takes a timer: it looks when it is asked, at most every few seconds.
+Owns: reading them again, keeping the old one where the new one is bad, what the log says of that.
+Never: makes a context; watches over their ends (`mta/tls/expiry.py`); takes a timer: it looks when it is asked, at most
+every few seconds.
 Fails: never; a pair that was never good is left out, and the log says why.
 """
 
@@ -73,8 +74,6 @@ class Certificates:
             kept = "what it was before is kept" if place.pair is not None else "there is none in its place"
             self._log.error("certificate {file}: {why}; {kept}", file=place.files.certificate, why=error, kept=kept)
             return False
-        for warning in pair.warnings(self._seconds()):
-            self._log.warn("certificate {what}", what=warning)
         if place.pair is not None:
             self._log.info("certificate {file} was read again", file=place.files.certificate)
         place.pair = pair
