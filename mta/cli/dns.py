@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -25,7 +26,9 @@ _STRING = 255
 
 @click.command()
 @click.argument("domain")
-@click.option("--certificate", "files", metavar="FILE", multiple=True, help="The server's certificate, for TLSA.")
+@click.option(
+    "--certificate", "files", metavar="FILE", multiple=True, help="Certificates for TLSA instead of those of [tls]."
+)
 @click.option("--policy", "only_policy", is_flag=True, help="The MTA-STS policy alone, as the web server must send it.")
 @config_option
 def dns(config: str | None, domain: str, files: tuple[str, ...], only_policy: bool) -> None:
@@ -45,12 +48,21 @@ def dns(config: str | None, domain: str, files: tuple[str, ...], only_policy: bo
     if only_policy:
         click.echo(checked.sts_policy.text(), nl=False)
         return
-    for line in records(name, checked, [_key_digest(Path(file)) for file in files]):
+    for line in records(name, checked, _named(files) if files else _configured(checked)):
         click.echo(line)
 
 
-def records(domain: str, config: Config, key_digests: Sequence[str]) -> Iterator[str]:
-    """The lines: `key_digests` are those of the public keys of our certificates, as TLSA 3 1 1 has them."""
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The public key in a certificate's file: its digest as TLSA 3 1 1 has it, or why there is none."""
+
+    file: str
+    digest: str = ""
+    trouble: str = ""
+
+
+def records(domain: str, config: Config, keys: Sequence[Key]) -> Iterator[str]:
+    """The lines; `keys` are those of our certificates."""
     policy = config.sts_policy
     hosts = [pattern for pattern in policy.mx if not pattern.startswith("*.")] or [config.hostname]
     if domain not in (*config.local.domains, *config.relay.domains):
@@ -74,10 +86,7 @@ def records(domain: str, config: Config, key_digests: Sequence[str]) -> Iterator
     yield _txt(f"_smtp._tls.{domain}", f"v=TLSRPTv1; rua=mailto:postmaster@{domain}")
     yield ""
     yield "; DANE (RFC 7672), in a zone that is signed alone: the digest of the key in the host's certificate."
-    for digest in key_digests:
-        yield f"_25._tcp.{config.hostname}. IN TLSA 3 1 1 {digest}"
-    if not key_digests:
-        yield "; There is no certificate to make it of; --certificate names one."
+    yield from _tlsa(config.hostname, keys)
     yield ""
     yield "; The policy (mta dns --policy prints it alone):"
     yield from (f";   {line}" for line in policy.text().splitlines())
@@ -87,6 +96,37 @@ def _txt(name: str, value: str) -> str:
     assert len(value) <= _STRING
     assert '"' not in value
     return f'{name}. IN TXT "{value}"'
+
+
+def _tlsa(host: str, keys: Sequence[Key]) -> Iterator[str]:
+    """A record for each key: certificates that have one in common (a renewal) have their record in common."""
+    digests: dict[str, list[str]] = {}
+    for key in keys:
+        if key.trouble:
+            yield f"; {key.trouble}: its record is missing here."
+        else:
+            digests.setdefault(key.digest, []).append(key.file)
+    for digest, files in digests.items():
+        yield f"; {', '.join(files)}"
+        yield f"_25._tcp.{host}. IN TLSA 3 1 1 {digest}"
+    if not keys:
+        yield "; There is no certificate to make it of: tls.certificates has none, and --certificate names none."
+
+
+def _configured(config: Config) -> list[Key]:
+    """The keys of [tls]; a file that can't be read takes nothing from the others."""
+    found = []
+    for each in config.tls.certificates:
+        path = config.state_dir / each.certificate
+        try:
+            found.append(Key(str(path), _key_digest(path)))
+        except CommandError as error:
+            found.append(Key(str(path), trouble=error.message))
+    return found
+
+
+def _named(files: Sequence[str]) -> list[Key]:
+    return [Key(file, _key_digest(Path(file))) for file in files]
 
 
 def _key_digest(path: Path) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import trustme
 from cryptography import x509
@@ -15,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.cli.sts import rows
 from mta.sts_policy import Mode, StsPolicy
+from mta.tls.selfsigned import make
 from mta.tls.sts_look import Look
 from mta.tls.sts_store import Stored, StsStore
 from mta.tls.sts_text import parse_policy, policy_id
@@ -170,6 +172,25 @@ class DnsTests(CommandCase):
         self.assert_fails(os.EX_DATAERR, "no certificate", self.mta("dns", "x.test", "--certificate", str(file)))
         file.unlink()
         self.assert_fails(os.EX_NOINPUT, "No such file", self.mta("dns", "x.test", "--certificate", str(file)))
+
+    def test_tlsa_of_the_configuration(self) -> None:
+        """Each key of [tls] has its TLSA record, once; a certificate that can't be read is a comment."""
+        digests = []
+        for name in ("rsa", "ecdsa"):
+            certificate, key = make(["mx.test"], 90, time.time())
+            (self.state / f"{name}.pem").write_bytes(certificate)
+            (self.state / f"{name}.key").write_bytes(key)
+            public = x509.load_pem_x509_certificate(certificate).public_key()
+            form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+            digests.append(hashlib.sha256(public.public_bytes(*form)).hexdigest())
+        (self.state / "renewed.pem").write_bytes((self.state / "rsa.pem").read_bytes())
+        for name in ("rsa", "ecdsa", "renewed", "gone"):
+            self.configure(f'[[tls.certificates]]\ncertificate = "{name}.pem"\nkey = "{name}.key"\n')
+        lines = self.lines("x.test")
+        records = [line for line in lines if "IN TLSA" in line]
+        self.assertEqual([f"_25._tcp.mx.test. IN TLSA 3 1 1 {digest}" for digest in digests], records)
+        self.assertIn(f"; {self.state / 'rsa.pem'}, {self.state / 'renewed.pem'}", lines)
+        self.assertIn(f"; {self.state / 'gone.pem'}: No such file or directory: its record is missing here.", lines)
 
     def test_bad_domain(self) -> None:
         """What is no domain is EX_USAGE."""
