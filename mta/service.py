@@ -24,6 +24,7 @@ from mta.config.schema import Config
 from mta.daemon.descriptors import raise_limit, shortage
 from mta.daemon.listening import listen
 from mta.daemon.operators import Operators, Row
+from mta.daemon.publishing import Publishing
 from mta.daemon.starting import StartError, complain
 from mta.daemon.storage import Storage
 from mta.daemon.work import Work
@@ -100,12 +101,14 @@ class MtaService(DaemonService):
     _storage: Storage | None = None
     _work: Work | None = None
     _operators: Operators | None = None
+    _publishing: Publishing | None = None
 
     def _start(self) -> None:
         storage = self._storage = Storage(self.config, self._log_path, self._reactor)
         work = self._work = Work(self.config, storage, self._reactor)
         for listener in self.config.listeners:
             work.ports.append(listen(self._reactor, listener, work.fronts[listener.endpoint]))
+        self._publishing = Publishing(self.config, self._reactor)
         self._operators = Operators(self.config, storage, work, self._status, self._reactor)
         self._operators.open()
         work.start()
@@ -118,6 +121,8 @@ class MtaService(DaemonService):
     def _change_to(self, config: Config) -> None:
         assert self._work is not None
         assert self._operators is not None
+        assert self._publishing is not None
+        self._publishing.change_to(config)
         self._work.change_to(config)
         self.config = config
         self._operators.change_to(config)
@@ -125,6 +130,8 @@ class MtaService(DaemonService):
     async def _stop(self, end: float) -> None:
         if self._operators is not None:
             await self._operators.close()
+        if self._publishing is not None:
+            await self._publishing.close()
         if self._work is not None:
             await self._work.stop(end)
         if self._storage is not None:

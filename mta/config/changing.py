@@ -25,6 +25,10 @@ def take(running: Config, new: Config) -> tuple[Config, list[str]]:
     if new.log.file != running.log.file:
         kept["log"] = new.log.model_copy(update={"file": running.log.file})
         notes.append("log.file has changed: that takes a restart")
+    if new.sts.policy.serve != running.sts.policy.serve:
+        policy = new.sts.policy.model_copy(update={"serve": running.sts.policy.serve})
+        kept["sts"] = new.sts.model_copy(update={"policy": policy})
+        notes.append("sts.policy.serve has changed: that takes a restart")
     by_endpoint = {listener.endpoint: listener for listener in new.listeners}
     if set(by_endpoint) != {listener.endpoint for listener in running.listeners}:
         notes.append("the endpoints of the listeners have changed: that takes a restart")

@@ -62,6 +62,19 @@ def _listener_tls(settings: Settings) -> Iterator[Conflict]:
             yield ("relay", key), "nobody can show a certificate without TLS; there are no tls.certificates"
 
 
+def _policy_site(settings: Settings) -> Iterator[Conflict]:
+    endpoint, where = settings.sts.policy.serve, ("sts", "policy", "serve")
+    if not endpoint:
+        return
+    if not settings.tls.certificates:
+        yield where, "the policy is served over HTTPS, and there are no tls.certificates"
+    if not any(name[0] not in ".*" for name in (*settings.local.domains, *settings.relay.domains)):
+        yield where, "there is nobody to serve it for: no domain is named in local.domains or relay.domains"
+    for number, listener in enumerate(settings.listeners, 1):
+        if listener.endpoint == endpoint:
+            yield where, f'"{endpoint}" is that of listener {number} already'
+
+
 def _domains(settings: Settings) -> Iterator[Conflict]:
     local = set(settings.local.domains)
     for number, domain in enumerate(settings.relay.domains):
@@ -201,6 +214,7 @@ _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflic
     (("listener",), _listeners),
     (("listener", "tls", "relay.client_certificates", "relay.client_authorities"), _listener_tls),
     (("local.domains", "relay.domains"), _domains),
+    (("listener", "tls", "local.domains", "relay.domains", "sts.policy"), _policy_site),
     (
         ("hostname", "local.domains", "local.users", "local.aliases", "local.moved", "local.moved_reply"),
         residents.conflicts,

@@ -213,6 +213,10 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _endpoint_or_nothing(text: str) -> str:
+    return _endpoint(text) if text else ""
+
+
 def _check_tcp(text: str) -> None:
     # A backslash quotes a colon in Twisted's syntax, and IPv6 addresses are full of them.
     first, *others = re.split(r"(?<!\\):", text)[1:]
@@ -372,6 +376,7 @@ OptionalIP = Annotated[str, AfterValidator(_ip_or_nothing)]
 Server = Annotated[tuple[str, int], BeforeValidator(_server)]
 Name = Annotated[str, AfterValidator(_name)]
 EndpointText = Annotated[str, AfterValidator(_endpoint)]
+OptionalEndpoint = Annotated[str, AfterValidator(_endpoint_or_nothing)]
 Role = Annotated[str, AfterValidator(_role)]
 Workers = Annotated[int, AfterValidator(_workers)]
 Mode = Annotated[int, BeforeValidator(_mode)]

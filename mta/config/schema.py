@@ -159,6 +159,11 @@ class Config(Settings):
         return own_policy(StsMode(own.mode), own.mx or (self.hostname,), int(own.max_age))
 
     @property
+    def policy_domains(self) -> tuple[str, ...]:
+        """The domains that our MTA-STS policy is for: each that we take mail for and that is named, not a pattern."""
+        return (*self.local.domains, *(name for name in self.relay.domains if name[0] not in ".*"))
+
+    @property
     def control_path(self) -> Path:
         """The control socket."""
         return self.state_dir / self.control.socket

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from mta.config.fields import OptionalFile, PositiveDuration
+from mta.config.fields import OptionalEndpoint, OptionalFile, PositiveDuration
 from mta.config.option import Table, option
 from mta.sts_policy import MAX_AGE, is_pattern
 
@@ -51,6 +51,13 @@ class StsPolicyTable(Table):
         "How long others hold the policy without a look at it.",
         unit="duration",
         source="RFC 8461 3.2: weeks or greater; begin with less",
+    )
+    serve: OptionalEndpoint = option(
+        "",
+        'Where this daemon serves the policy by itself, "tcp:443": over HTTPS with tls.certificates, of which one must'
+        " be for mta-sts.DOMAIN, for each domain in local.domains and relay.domains. Empty leaves it to a web server.",
+        unit="endpoint",
+        source="port 443 is often that of a web server",
     )
 
 

@@ -1,5 +1,5 @@
 """
-The ports of the listeners.
+The ports of the listeners, and of what else listens.
 
 Owns: what of a configured endpoint is listened on, and how: by this process, or by each of several workers on a socket
 of its own.
@@ -19,7 +19,7 @@ from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 from twisted.internet.protocol import Factory, ServerFactory
 from twisted.python.failure import Failure
 
@@ -35,20 +35,25 @@ class Front(ServerFactory):
 
     noisy = False
 
-    def __init__(self, behind: ServerFactory) -> None:
+    def __init__(self, behind: IProtocolFactory) -> None:
         self.behind = behind
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        return self.behind.buildProtocol(addr)
+        return self.behind.buildProtocol(addr)  # type: ignore[arg-type] # addr is for it to know
 
 
 def listen(reactor: Any, listener: Listener, factory: Factory) -> IListeningPort:
     """Listen on the endpoint of a listener, through `reactor`: the real one, `Binding` or `Handed`."""
+    return listen_at(reactor, listener.endpoint, f"listener {listener.name!r}", factory)
+
+
+def listen_at(reactor: Any, text: str, who: str, factory: Factory) -> IListeningPort:
+    """Listen on the endpoint that `text` spells; `who` does, for people."""
     try:
-        endpoint = serverFromString(reactor, _with_backlog(listener.endpoint))
+        endpoint = serverFromString(reactor, _with_backlog(text))
     except Exception as error:  # of a plugin, of OpenSSL, of the missing file: whatever reads the text raises
         raise StartError(
-            f"listener {listener.name!r}: {listener.endpoint} is no endpoint that can be used: {error}",
+            f"{who}: {text} is no endpoint that can be used: {error}",
             os.EX_CONFIG,
         ) from error
     opened: Deferred[IListeningPort] = endpoint.listen(factory)
@@ -59,9 +64,7 @@ def listen(reactor: Any, listener: Listener, factory: Factory) -> IListeningPort
         if isinstance(port.value, StartError):
             raise port.value
         reason = port.value.socketError if isinstance(port.value, CannotListenError) else port.value
-        raise StartError(
-            f"listener {listener.name!r}: cannot listen on {listener.endpoint}: {reason}", os.EX_UNAVAILABLE
-        )
+        raise StartError(f"{who}: cannot listen on {text}: {reason}", os.EX_UNAVAILABLE)
     return port
 
 

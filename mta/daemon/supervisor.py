@@ -28,6 +28,7 @@ from mta.daemon import channel
 from mta.daemon.channel import Channel, Words
 from mta.daemon.listening import Shared, bind, close
 from mta.daemon.operators import Operators, Row
+from mta.daemon.publishing import Publishing
 from mta.daemon.seat import Process, Seat
 from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
@@ -54,6 +55,7 @@ class SupervisorService(DaemonService):
 
     _storage: Storage | None = None
     _operators: Operators | None = None
+    _publishing: Publishing | None = None
     _counts: SharedCounts
 
     def _start(self) -> None:
@@ -70,6 +72,7 @@ class SupervisorService(DaemonService):
         self._identity = file.st_dev, file.st_ino
         for listener in config.listeners:
             self._shared.append(bind(reactor, listener, config.workers))
+        self._publishing = Publishing(config, reactor)
         # Each connection and each attempt may be the only one of its client or site.
         keys = config.limits.connections + config.queue.deliveries
         self._counts = SharedCounts(SharedCounts.make(config.workers + 1, keys), 0)
@@ -202,7 +205,9 @@ class SupervisorService(DaemonService):
     def _change_to(self, config: Config) -> None:
         assert self._storage is not None
         assert self._operators is not None
+        assert self._publishing is not None
         _check_texts(config)
+        self._publishing.change_to(config)
         self.config = config
         self._storage.change_to(config)
         self._operators.change_to(config)
@@ -211,6 +216,8 @@ class SupervisorService(DaemonService):
     async def _stop(self, end: float) -> None:
         if self._operators is not None:
             await self._operators.close()
+        if self._publishing is not None:
+            await self._publishing.close()
         close(self._shared)
         grace = max(0.0, end - self._reactor.seconds())
         await DeferredList([seat.stop(grace) for seat in self._seats])

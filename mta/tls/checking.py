@@ -41,6 +41,11 @@ def look(config: Config, now: float) -> Findings:
     if pairs and len(pairs) == len(config.tls.certificates) and not any(pair.is_for(config.hostname) for pair in pairs):
         reason = f"no certificate is for {config.hostname} (hostname): a client that verifies who we are will not send"
         found.warnings.append((("tls", "certificates", 0), reason))
+    if config.sts.policy.serve and len(pairs) == len(config.tls.certificates):
+        hosts = [f"mta-sts.{domain}" for domain in config.policy_domains]
+        if bare := [host for host in hosts if not any(pair.is_for(host) for pair in pairs)]:
+            reason = f"no certificate is for {', '.join(bare)}: nobody takes a policy from there"
+            found.warnings.append((("sts", "policy", "serve"), reason))
     try:
         wanted = terms(config)
     except PairError as error:

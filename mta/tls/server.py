@@ -63,15 +63,20 @@ class ServerTls:
         if self.certificates.pairs:
             self._contexts = Contexts(self.certificates.pairs, terms)
 
-    def connection(self, peer_closed: Callable[[], None]) -> SSL.Connection | None:
+    def context(self) -> SSL.Context | None:
+        """What connections begin with by the certificates of today; None where there has never been one."""
         if self.certificates.look():
             try:
                 self._contexts = Contexts(self.certificates.pairs, self._terms)
             except PairError as error:
                 self._log.error("the certificates are as they were: {why}", why=error)
-        if self._contexts is None:
+        return None if self._contexts is None else self._contexts.default
+
+    def connection(self, peer_closed: Callable[[], None]) -> SSL.Connection | None:
+        context = self.context()
+        if context is None:
             return None
-        connection = _Connection(self._contexts.default, None)
+        connection = _Connection(context, None)
         connection.peer_closed = peer_closed
         connection.set_accept_state()
         return connection

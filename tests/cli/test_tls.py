@@ -73,6 +73,16 @@ class CheckTests(CommandCase):
             said = self.run_as("mta", "check").stdout.decode()
             self.assertEqual(told, "mta.toml:8: tls.certificates 1: no certificate is for mx.test (hostname)" in said)
 
+    def test_policy_hosts(self) -> None:
+        """A policy that is served without a certificate for its host is a warning."""
+        self.configure('[local]\ndomains = ["a.test", "b.test"]\n[sts.policy]\nserve = "tcp:443"\n')
+        certificate, key = make(["mx.test", "mta-sts.a.test"], 90, time.time())
+        (self.state / "a.pem").write_bytes(certificate)
+        (self.state / "a.key").touch(0o600)
+        (self.state / "a.key").write_bytes(key)
+        said = self.run_as("mta", "check").stdout.decode()
+        self.assertIn("mta.toml:14: sts.policy.serve: no certificate is for mta-sts.b.test: nobody takes", said)
+
     def test_dane_without_validation(self) -> None:
         """The level dane where no resolver is trusted is a warning at each place that demands it."""
         more = (

@@ -51,6 +51,17 @@ class TakeTests(SynchronousTestCase):
         self.assertEqual((2, "control", "-"), (config.workers, config.control.socket, config.log.file))
         self.assertEqual("json", config.log.format)
 
+    def test_policy_site(self) -> None:
+        """The port of the policy's web server waits for a restart; the policy itself does not."""
+        site = (
+            "[queue]",
+            '[local]\ndomains = ["a.test"]\n[[tls.certificates]]\ncertificate = "a"\nkey = "b"\n'
+            '[sts.policy]\nserve = "tcp:443"\nmode = "none"\n[queue]',
+        )
+        config, notes = self.taken(site)
+        self.assertEqual(["sts.policy.serve has changed: that takes a restart"], notes)
+        self.assertEqual(("", "none"), (config.sts.policy.serve, config.sts.policy.mode))
+
     def test_ports(self) -> None:
         """A listener with another endpoint waits for a restart; the one it replaces goes on as it was."""
         config, notes = self.taken(('"tcp:2526"', '"tcp:2527"'), ('name = "relay"', 'name = "outside"'))

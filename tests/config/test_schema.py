@@ -154,7 +154,7 @@ DEFAULTS = {
     "sts": {
         "follow": True,
         "ca_file": "",
-        "policy": {"mode": "testing", "mx": (), "max_age": 604_800.0},
+        "policy": {"mode": "testing", "mx": (), "max_age": 604_800.0, "serve": ""},
     },
     "log": {"format": "text", "file": "-"},
     "control": {"socket": "control", "mode": 0o600},
