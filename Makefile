@@ -48,12 +48,13 @@ types: $(VENV)/.ready-lint
 
 check: lint types ## Lint, and check the types.
 
-docs: $(VENV)/.ready-run ## Render the sample configuration and the generated documentation anew.
+docs: $(VENV)/.ready-test ## Render the sample configuration and the generated documentation anew.
 	$(BIN)/python -m mta.config.rendering
 	$(BIN)/python -c 'from mta.smtp.replies import render; print(render(), end="")' > docs/replies.md
 	$(BIN)/python -m mta.cli.eventpage > docs/events.md
 	$(BIN)/python -m mta.message.dsn_samples > docs/dsn.md
 	$(BIN)/python -m mta.sim.page
+	$(BIN)/python -m tests.real_peers.page > docs/peers.md
 
 bench: $(VENV)/.ready-run ## Measure beside Postfix (needs Debian's postfix package): ROWS=relay,latency QUICK=1 for parts.
 	$(BIN)/python -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)

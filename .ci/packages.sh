@@ -1,6 +1,6 @@
 #!/bin/bash
-# Install what the tests use as peers: swaks, msmtp, curl, Postfix with smtp-source and smtp-sink, Exim, Dovecot's LMTP
-# server, Unbound and NSD, HAProxy.
+# Install what the tests use as peers: swaks, msmtp, gsasl, curl, Postfix with smtp-source and smtp-sink, Exim, Dovecot's
+# LMTP server, Unbound and NSD, HAProxy.
 set -euo pipefail
 
 # Debian lets only one of Postfix and Exim be installed, so Exim's files alone go here; tests/real_peers looks for them.
@@ -10,8 +10,13 @@ export PATH=$PATH:/usr/sbin
 missing=()
 command -v swaks >/dev/null || missing+=(swaks)
 perl -MNet::SSLeay -e 1 2>/dev/null || missing+=(libnet-ssleay-perl)  # TLS of swaks
+# CRAM-MD5, DIGEST-MD5 and NTLM of swaks.
+perl -MDigest::HMAC_MD5 -e 1 2>/dev/null || missing+=(libdigest-hmac-perl)
+perl -MAuthen::SASL -e 1 2>/dev/null || missing+=(libauthen-sasl-perl)
+perl -MAuthen::NTLM -e 1 2>/dev/null || missing+=(libauthen-ntlm-perl)
 command -v msmtp >/dev/null || missing+=(msmtp)
 command -v curl >/dev/null || missing+=(curl)
+command -v gsasl >/dev/null || missing+=(gsasl)
 command -v smtp-sink >/dev/null || missing+=(postfix)
 command -v unbound >/dev/null || missing+=(unbound)
 command -v nsd >/dev/null || missing+=(nsd)

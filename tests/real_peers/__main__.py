@@ -13,15 +13,20 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from tests.real_peers import (
+    test_auth,
     test_chain,
     test_clients,
     test_dovecot,
     test_exim,
+    test_exim_tls,
+    test_mechanisms,
     test_postfix,
     test_postfix_tls,
     test_proxies,
     test_sinks,
+    test_sts_site,
     test_tls,
+    test_tls_clients,
     test_tokens,
 )
 from tests.real_peers.crossing import Crossing
@@ -30,11 +35,16 @@ _MODULES = (
     test_postfix,
     test_postfix_tls,
     test_exim,
+    test_exim_tls,
     test_dovecot,
     test_clients,
+    test_auth,
+    test_mechanisms,
     test_sinks,
     test_tls,
     test_proxies,
+    test_tls_clients,
+    test_sts_site,
     test_chain,
     test_tokens,
 )

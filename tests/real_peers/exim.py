@@ -27,7 +27,7 @@ daemon_smtp_ports = {port}
 local_interfaces = 127.0.0.1
 deliver_drop_privilege = true
 notifier_socket =
-tls_advertise_hosts =
+{main}
 dsn_advertise_hosts = *
 smtputf8_advertise_hosts = *
 prdr_enable = true
@@ -57,16 +57,22 @@ out:
   port = {next_hop}
   allow_localhost
   hosts_try_prdr = *
-"""
+{out}"""
 
 
 class Exim(Peer):
-    """`next_hop` is a port of 127.0.0.1, `protocol` "smtp" or "lmtp"."""
+    """
+    `next_hop` is a port of 127.0.0.1, `protocol` "smtp" or "lmtp"; `main` and `out` are more options of the main part
+    and of the transport to the next hop. Without others it offers no TLS.
+    """
 
     name = "exim"
 
-    def __init__(self, top: Path, next_hop: int = 0, protocol: str = "smtp") -> None:
+    def __init__(
+        self, top: Path, next_hop: int = 0, protocol: str = "smtp", main: str = "tls_advertise_hosts =", out: str = ""
+    ) -> None:
         self._next_hop, self._protocol = next_hop or free_port(), protocol
+        self._main, self._out = main, out
         super().__init__(top)
 
     def configured(self) -> list[str]:
@@ -82,7 +88,13 @@ class Exim(Peer):
         config = self.top / "exim.conf"
         config.write_text(
             _CONFIG.format(
-                command=command, top=self.top, port=self.port, next_hop=self._next_hop, protocol=self._protocol
+                command=command,
+                top=self.top,
+                port=self.port,
+                next_hop=self._next_hop,
+                protocol=self._protocol,
+                main=self._main,
+                out=self._out,
             )
         )
         return [command, "-C", str(config), "-bdf", "-q1s"]

@@ -9,7 +9,7 @@ from tests.end_to_end.daemon import eventually
 from tests.peers.certificates import DAY, Issued, made
 from tests.real_peers.crossing import EIGHT_BIT, FROM_US, RealPeerCase, body, crossing, eight_bit
 from tests.real_peers.postfix import Postfix
-from tests.real_peers.wiretap import Wiretap
+from tests.real_peers.wiretap import Meddler, Wiretap
 
 ROOT = made("test root", is_authority=True)
 BETWEEN = made("test intermediate", ROOT, is_authority=True)
@@ -84,6 +84,29 @@ class ToPostfixTlsTests(RealPeerCase):
     def test_stripped(self) -> None:
         """At `encrypt` an offer that is taken out on the way is a deferral."""
         self._is_deferred(None, "does not offer STARTTLS", "encrypt")
+
+    @crossing("Postfix", FROM_US, "STARTTLS stripped by a third party")
+    def test_downgrade(self) -> None:
+        """Somebody takes the offer out on the way: a deferral, and the message goes once that ends; nothing is lost."""
+        postfix, tap = self._pair("verify", GOOD)
+        meddler = Meddler(postfix.port, (b"250-STARTTLS\r\n", b"250-X-NOTHING\r\n"))
+        self.addCleanup(meddler.stop)
+        tap.target = meddler.port
+        self._send()
+        eventually(lambda: " deferred " in self.mta.output.read_text(), "a deferral in the log")
+        (line,) = (line for line in self.mta.output.read_text().splitlines() if " deferred " in line)
+        self.assertIn("does not offer STARTTLS", line)
+        self.assertEqual(["dave@postfix.test"], [row["recipient"] for row in self.mta.queued()])
+        tap.target = postfix.port
+        self.assertEqual(0, self.mta.mta("queue", "retry", "--all").returncode)
+        self.assertEqual(EIGHT_BIT.replace("\r\n", "\n"), body(self.arrived(postfix.received, tap, postfix)))
+        self.assert_client_did_not_say(tap, "MAIL FROM", "dave@postfix.test")
+        eventually(lambda: not self.mta.queued(), "an empty queue")
+
+    @crossing("Postfix", FROM_US, "STARTTLS, bad certificates")
+    def test_self_signed(self) -> None:
+        """A certificate that nobody vouches for is a deferral that says so."""
+        self._is_deferred(made("nobody", names=("127.0.0.1",)), "its certificate is self-signed")
 
     @crossing("Postfix", FROM_US, "STARTTLS, bad certificates")
     def test_expired(self) -> None:

@@ -2,7 +2,7 @@
 A wiretap between a client and a server: passes every octet on, and remembers what each side said.
 
 Owns: a listening socket and a thread for each direction of each connection.
-Never: changes, delays or understands what passes.
+Never: changes (`Meddler` does), delays or understands what passes.
 """
 
 from __future__ import annotations
@@ -82,6 +82,10 @@ class Wiretap:
                 connected.shutdown(socket.SHUT_RDWR)
             connected.close()
 
+    def passed(self, who: str, data: bytes) -> bytes:  # noqa: ARG002
+        """What goes on of what one side said."""
+        return data
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -101,7 +105,20 @@ class Wiretap:
             while data := source.recv(65536):
                 heard += data
                 self._transcript.append((who, data))
-                drain.sendall(data)
+                drain.sendall(self.passed(who, data))
         # The other direction still has its last words; each pump ends what it writes to.
         with contextlib.suppress(OSError):
             drain.shutdown(socket.SHUT_WR)
+
+
+class Meddler(Wiretap):
+    """One that changes what the server says in clear: `swaps` are old and new words. Who listens in can do so, too."""
+
+    def __init__(self, target: Place = 0, *swaps: tuple[bytes, bytes]) -> None:
+        self._swaps = swaps
+        super().__init__(target)
+
+    def passed(self, who: str, data: bytes) -> bytes:
+        for old, new in self._swaps if who == "S:" else ():
+            data = data.replace(old, new)
+        return data
