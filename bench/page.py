@@ -17,6 +17,10 @@ from bench.servers import OURS, OURS_2, POSTFIX, SYSTEMS
 TITLES = {
     "relay": ("Relay", "From `smtp-source` through the MTA to `smtp-sink`, until the last message is there."),
     "latency": ("Latency at low load", "At one fifth of what the slowest of them relays, the same pace for all."),
+    "tls": (
+        "TLS",
+        "The same clients for all. Each connection has a full handshake, but where it says resumed.",
+    ),
     "costs": ("What a message costs", "4 KB, 20 sessions."),
     "large": ("Large messages at once", ""),
     "fanout": ("Fan-out", ""),

@@ -37,7 +37,8 @@ class Setting:
 
     `next_hop` is the port that all mail goes to; `routes` are (domain, "HOST:PORT") that come first. Mail for
     `LOCAL_DOMAIN` goes to Maildirs where `local`. `ours` is TOML to add to our configuration, `theirs` lines of
-    Postfix's main.cf: for what a row needs and a default forbids.
+    Postfix's main.cf: for what a row needs and a default forbids. `pair` is a file with a key and a certificate: then
+    there is STARTTLS, and a second port with TLS from the start.
     """
 
     next_hop: int = 1
@@ -46,17 +47,23 @@ class Setting:
     limits: str = ""
     ours: str = ""
     theirs: str = ""
+    pair: Path | None = None
 
 
 @dataclass(slots=True)
 class Server:
-    """A running MTA: where it listens, the process that all of its others descend from, where its Maildirs are."""
+    """
+    A running MTA: where it listens, the process that all of its others descend from, where its Maildirs are.
+
+    `implicit` is the port with TLS from the start, where the setting has a pair.
+    """
 
     port: int
     root: int
     mail: Path
     config: Path
     started_in: float = 0.0  # seconds from its start to its greeting
+    implicit: int = 0
 
 
 # Ours
@@ -86,6 +93,17 @@ domains = ["{LOCAL_DOMAIN}"]
 users = ["*"]
 maildir = "mail/{{user}}"
 """
+_TLS = """
+[[listener]]
+name = "implicit"
+endpoint = "tcp:{port}:interface=127.0.0.1"
+role = "mx"
+tls = "implicit"
+
+[[tls.certificates]]
+certificate = "{pair}"
+key = "{pair}"
+"""
 _ROUTE = """
 [[route]]
 recipients = ["{recipients}"]
@@ -94,13 +112,22 @@ next_hop = "{next_hop}"
 
 
 def write_config(
-    top: Path, port: int, setting: Setting, *, workers: int = 1, next_hop: str = "", trusted: str = "127.0.0.0/8"
+    top: Path,
+    port: int,
+    setting: Setting,
+    *,
+    workers: int = 1,
+    next_hop: str = "",
+    trusted: str = "127.0.0.0/8",
+    implicit: int = 0,
 ) -> Path:
     """Our configuration for `setting`, as a file in `top`; `next_hop` is another than the port of the setting."""
     routes = [(f"*@{domain}", f"smtp://{place}") for domain, place in setting.routes]
     more = _LOCAL if setting.local else ""
     if not setting.local:
         routes.append(("*", next_hop or f"smtp://127.0.0.1:{setting.next_hop}"))
+    if setting.pair is not None:
+        more += _TLS.format(port=implicit, pair=setting.pair)
     more += setting.ours + "".join(_ROUTE.format(recipients=whom, next_hop=where) for whom, where in routes)
     config = top / "mta.toml"
     config.write_text(
@@ -137,8 +164,8 @@ def ours(
     `under` is a command that runs it: strace, a profiler. Raises `UnavailableError` where it does not start.
     """
     top.mkdir(exist_ok=True)
-    port = free_port()
-    config = write_config(top, port, setting, workers=workers, next_hop=next_hop, trusted=trusted)
+    port, implicit = free_port(), free_port()
+    config = write_config(top, port, setting, workers=workers, next_hop=next_hop, trusted=trusted, implicit=implicit)
     command = [*under, sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile="]
     command += ["--logfile", str(top / "twistd.log"), "mta", "--config", str(config)]
     began = time.monotonic()
@@ -150,7 +177,7 @@ def ours(
         if process.poll() is not None:
             said = (top / "daemon.out").read_text().strip().splitlines()
             raise UnavailableError(f"our daemon did not start: {said[-1] if said else process.returncode}")
-        yield Server(port, process.pid, top / "state" / "mail", config, time.monotonic() - began)
+        yield Server(port, process.pid, top / "state" / "mail", config, time.monotonic() - began, implicit)
 
 
 @contextlib.contextmanager
@@ -200,7 +227,7 @@ virtual_gid_maps = static:{gid}
 """
 
 
-def _write_postfix(top: Path, port: int, setting: Setting) -> Path:
+def _write_postfix(top: Path, port: int, setting: Setting, implicit: int) -> Path:
     configuration = top / "etc"
     for folder in (top, configuration, top / "queue", top / "data", top / "mail"):
         folder.mkdir(exist_ok=True)
@@ -211,6 +238,9 @@ def _write_postfix(top: Path, port: int, setting: Setting) -> Path:
     if setting.local:
         owner = (top / "mail").stat()
         main += _VIRTUAL.format(domain=LOCAL_DOMAIN, top=top, uid=owner.st_uid, gid=owner.st_gid)
+    if setting.pair is not None:
+        main = main.replace("smtpd_tls_security_level = none", "smtpd_tls_security_level = may")
+        main += f"smtpd_tls_chain_files = {setting.pair}\n"
     (configuration / "main.cf").write_text(main + setting.theirs)
     places = [(domain, *place.rsplit(":", 1)) for domain, place in setting.routes]
     transport = "".join(f"{domain} smtp:[{host}]:{number}\n" for domain, host, number in places)
@@ -220,6 +250,8 @@ def _write_postfix(top: Path, port: int, setting: Setting) -> Path:
     lines = [line for line in master.splitlines() if line and not line.startswith("#")]
     service = f"127.0.0.1:{port}"
     rewritten = [service + line[4:] if line.startswith("smtp  ") and " inet " in line else line for line in lines]
+    if setting.pair is not None:
+        rewritten.append(f"127.0.0.1:{implicit} inet n - y - - smtpd -o smtpd_tls_wrappermode=yes")
     (configuration / "master.cf").write_text("\n".join(rewritten).replace(" y ", " n ") + "\n")
     return configuration
 
@@ -229,8 +261,8 @@ def postfix(top: Path, setting: Setting, *, under: Sequence[str] = ()) -> Iterat
     """A Postfix with all its files in `top`, which its own user must be able to reach; `under` runs it."""
     if os.geteuid() != 0:
         raise UnavailableError("Postfix starts as root alone")
-    command, port = program("postfix"), free_port()
-    configuration = _write_postfix(top, port, setting)
+    command, port, implicit = program("postfix"), free_port(), free_port()
+    configuration = _write_postfix(top, port, setting, implicit)
     began = time.monotonic()
     with (top / "postfix.out").open("wb") as output:
         process = subprocess.Popen(
@@ -246,7 +278,7 @@ def postfix(top: Path, setting: Setting, *, under: Sequence[str] = ()) -> Iterat
             if process.poll() is not None:
                 raise UnavailableError(f"Postfix did not start: {(top / 'postfix.out').read_text()[-200:]}")
             root = int((top / "queue/pid/master.pid").read_text())
-            yield Server(port, root, top / "mail", configuration, time.monotonic() - began)
+            yield Server(port, root, top / "mail", configuration, time.monotonic() - began, implicit)
         finally:
             # More than once: a master that is about to start does not count as running yet.
             for _ in range(20):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bench.rows import bounces, costs, dead_site, fan_out, idle, large, latency, local, micro, queue, relay
+from bench.rows import bounces, costs, dead_site, fan_out, idle, large, latency, local, micro, queue, relay, tls
 from bench.run import Row
 
 ROWS: dict[str, Row] = {
     "relay": relay.row,
     "latency": latency.row,
+    "tls": tls.row,
     "costs": costs.row,
     "large": large.row,
     "fanout": fan_out.row,

@@ -54,6 +54,16 @@ class RunTests(SynchronousTestCase):
         for figure in results.figures:
             self.assertIsNotNone(figure.value(OURS), figure.title)
 
+    def test_tls(self) -> None:
+        """Mail over STARTTLS and in clear arrives, and handshakes are counted."""
+        for name in ("smtp-sink", "openssl"):
+            if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+                raise SkipTest(f"{name} is not installed")
+        results = run(self, "--rows", "tls")
+        self.assertEqual(7, len(results.figures))
+        for figure in results.figures:
+            self.assertGreater(figure.value(OURS) or 0, 0, (figure.title, figure.reasons))
+
 
 class FigureTests(SynchronousTestCase):
     def test_ratio(self) -> None:

@@ -25,12 +25,12 @@ STRIPPED = (b"250-STARTTLS\r\n", b"250-X-NOTHING\r\n")
 
 
 class TlsClientCase(RealPeerCase):
-    def start(self, *names: tuple[str, ...], more: str = "") -> Daemon:
+    def start(self, *names: tuple[str, ...], workers: int = 1) -> Daemon:
         """A daemon with a certificate for each of `names`."""
         pairs = [write(self.top / "tls", issue(*each), each[0]) for each in names]
         self.authority = self.top / "authority.pem"
         self.authority.write_bytes(authority().cert_pem.bytes())
-        self.mta = self.daemon("".join(PAIR.format(pair) for pair in pairs) + more)
+        self.mta = self.daemon("".join(PAIR.format(pair) for pair in pairs), workers)
         return self.mta
 
     def meddler(self) -> Meddler:
@@ -101,6 +101,17 @@ class OpensslTests(TlsClientCase):
         for version in ("-tls1_2", "-tls1_3"):
             self.assertIn("New, TLSv1", self.s_client(version, "-sess_out", kept))
             self.assertIn("Reused, TLSv1", self.s_client(version, "-sess_in", kept))
+
+    @crossing("openssl s_client", TO_US, "session tickets, 2 workers")
+    def test_another_worker(self) -> None:
+        """A client whose ticket another worker gave it makes a full handshake, and nobody is turned away."""
+        self.start(("mx.test",), workers=2)
+        kept = str(self.top / "session")
+        self.s_client("-tls1_3", "-sess_out", kept)
+        for _ in range(8):
+            told = self.s_client("-tls1_3", "-sess_in", kept)
+            self.assertRegex(told, "(New|Reused), TLSv1")
+            self.assertIn("221 2.0.0", told)
 
 
 class SwaksTests(TlsClientCase):
