@@ -37,6 +37,7 @@ from mta.interfaces import (
     ISpool,
     IStsPolicies,
     ITlsPolicies,
+    ITlsReports,
     ITokens,
     IWebClient,
 )
@@ -70,8 +71,8 @@ class Surroundings:
 
     `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail; without `tls`
     the listeners have none. `validates` tells whether secure answers of the resolver are to be had now: only then is
-    DANE asked for. Without `sts` no MTA-STS policies are followed. `web` is asked about tokens of clients, `tokens` has
-    our own for next hops.
+    DANE asked for. Without `sts` no MTA-STS policies are followed, without `tls_reports` no sessions are counted.
+    `web` is asked about tokens of clients, `tokens` has our own for next hops.
 
     Of `workers` processes this is one: they share `counts`, and `others` tells them that more is due than there is room
     for here.
@@ -92,6 +93,7 @@ class Surroundings:
     validates: Callable[[], bool] = lambda: False
     sts: IStsPolicies | None = None
     web: IWebClient | None = None
+    tls_reports: ITlsReports | None = None
     tokens: ITokens | None = None
 
 
@@ -163,6 +165,7 @@ def _agent(
         places=places,
         tls=ClientTls(client.tls.ca_file, judge_by(around.reactor.seconds)),
         policies=policies,
+        reports=around.tls_reports,
         tokens=around.tokens,
         next_hops=NextHops(client.next_hop_failures, config.queue.dead_initial, config.queue.dead_maximum, around.note),
         note=around.note,

@@ -82,7 +82,7 @@ class Entry:
     A claimed message with its due recipients.
 
     `message` is the queue id, `arrived` in seconds since 1970, `size` in octets. `content` is the whole content where
-    it is small and at hand, else None: ask the spool. `utf8`, `ret`, `envid`, `require_tls` as in
+    it is small and at hand, else None: ask the spool. `utf8`, `ret`, `envid`, `require_tls`, `tls_report` as in
     `mta.envelope.Envelope`, and `expanded` as well, () once the sender has been told.
     """
 
@@ -98,11 +98,14 @@ class Entry:
     envid: str = ""
     expanded: tuple[Recipient, ...] = ()
     require_tls: RequireTls | None = None
+    tls_report: bool = False
 
     def envelope(self, recipients: Iterable[QueuedRecipient]) -> Envelope:
         """The envelope for some of its recipients."""
         named = tuple(item.recipient for item in recipients)
-        return Envelope(self.sender, named, self.body, self.utf8, self.ret, self.envid, (), self.require_tls)
+        return Envelope(
+            self.sender, named, self.body, self.utf8, self.ret, self.envid, (), self.require_tls, self.tls_report
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,7 @@ class NewMessage:
         entry = Entry(self.message, self.arrived, envelope.sender, size, envelope.body, recipients)
         entry.content = self.content if size <= SMALL else None
         entry.utf8, entry.require_tls = envelope.utf8, envelope.require_tls
+        entry.tls_report = envelope.tls_report
         return entry
 
 

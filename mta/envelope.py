@@ -72,6 +72,7 @@ class Envelope:
     `utf8` is SMTPUTF8 (RFC 6531 3.4): addresses or header are not ASCII. `ret` and `envid` (decoded, "" where not
     said) are of RFC 3461. `expanded` are aliases that the server replaced by their several members, which are among
     `recipients`, and whose sender wants to know (RFC 3461 5.2.7.3). `require_tls` None: the sender says nothing of TLS.
+    `tls_report`: it is a report of ours on TLS (RFC 8460 3): TLS keeps it back from nobody, and it is not reported on.
     """
 
     sender: Address | None
@@ -82,6 +83,7 @@ class Envelope:
     envid: str = ""
     expanded: tuple[Recipient, ...] = ()
     require_tls: RequireTls | None = None
+    tls_report: bool = False
 
 
 @dataclass(frozen=True, slots=True)

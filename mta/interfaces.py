@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mta.selection import Selection
     from mta.sts_policy import StsPolicy
     from mta.tls_policy import TlsPolicy
+    from mta.tls_report import Finding, Session
     from mta.web import WebAnswer, WebRequest
 
     Changed = list[tuple[int, str]]
@@ -228,6 +229,9 @@ class IHandshake(Interface):
     def words() -> str:
         """What was reached and who wanted it: "TLSv1.3 verified (domain: verify)"."""
 
+    def finding() -> Finding:
+        """The same as `trouble` for a report, and what is wrong under a policy that is only tested."""
+
     def binding() -> bytes | None:
         """What both ends of the connection know and nobody else does (tls-exporter, RFC 9266), where there is that."""
 
@@ -237,6 +241,16 @@ class IClientTls(Interface):
 
     def handshake(policy: TlsPolicy, host: str) -> IHandshake:
         """The handshake with `host`, a name or an IP address, as `policy` wants it."""
+
+
+class ITlsReports(Interface):
+    """Counts sessions for reports on TLS (RFC 8460)."""
+
+    def count(domains: Iterable[str], policy: TlsPolicy, session: Session) -> None:
+        """What became of TLS in one session for mail to these domains, whose MX records led there.
+
+        `policy` is what was demanded of the host. It costs no more than a moment, and never fails.
+        """
 
 
 class IStsPolicies(Interface):

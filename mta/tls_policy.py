@@ -58,6 +58,9 @@ class TlsPolicy:
     (RFC 7672 3.2.2). `hosts` are the mail hosts that may be connected to, as an MTA-STS policy lists them
     ("mx.example.org", "*.example.org"; RFC 8461 4.1), () for any.
 
+    `tested` are the hosts that an MTA-STS policy in mode "testing" lists: what does not satisfy it is reported (RFC
+    8460), and keeps no mail back.
+
     `dane` is not () where each host's TLSA records are still to be asked for: what leads to the hosts is secure, and
     these names are led from. `tlsa` are the records of a host and `base` their TLSA base domain: known where
     `ITlsPolicies.at_host` has found some, else None and "".
@@ -75,6 +78,7 @@ class TlsPolicy:
     dane: tuple[str, ...] = ()
     requiretls: bool = False
     otherwise: TlsPolicy | None = None
+    tested: tuple[str, ...] = ()
 
     @property
     def why(self) -> str:
@@ -93,29 +97,35 @@ class TlsPolicy:
 
     def allows_host(self, name: str) -> bool:
         """Whether a mail host may be connected to. A wildcard stands for the leftmost label alone (RFC 8461 4.1)."""
-        if not self.hosts:
-            return True
-        wanted = name.lower().removesuffix(".")
-        above = wanted.partition(".")[2]
-        return any(host == wanted or (above and host == f"*.{above}") for host in self.hosts)
+        return not self.hosts or _is_among(name, self.hosts)
+
+    def lists_host(self, name: str) -> bool:
+        """The same for a policy that is only tested."""
+        return not self.tested or _is_among(name, self.tested)
 
     def is_met_by(self, made_for: TlsPolicy, *, encrypted: bool) -> bool:
         """
         Whether a connection that was made for another policy may carry mail of this one.
 
         What was proved of a certificate was proved for that policy's names and records: from there on only an equal
-        policy can rely on it, and so it is where TLSA records may demand more than the level does. A connection in
-        clear is no answer to `may` where nobody asked for TLS.
+        policy can rely on it, and so it is where TLSA records may demand more than the level does, or where a policy is
+        tested. A connection in clear is no answer to `may` where nobody asked for TLS.
         """
         if self == made_for:
             return True
-        if self.dane or self.requiretls:
+        if self.dane or self.requiretls or self.tested:
             return False
         if self.level is TlsLevel.NONE:
             return True
         if self.level is TlsLevel.MAY:
             return encrypted or made_for.level is TlsLevel.MAY
         return self.level is TlsLevel.ENCRYPT and encrypted
+
+
+def _is_among(name: str, patterns: tuple[str, ...]) -> bool:
+    wanted = name.lower().removesuffix(".")
+    above = wanted.partition(".")[2]
+    return any(host == wanted or (above != "" and host == f"*.{above}") for host in patterns)
 
 
 DEFAULT_POLICY = TlsPolicy()

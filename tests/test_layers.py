@@ -65,6 +65,7 @@ NEVER_TWISTED = (
     "mta.tls.pairs",
     "mta.tls.contexts",
     "mta.tls.selfsigned",
+    "mta.tls.tlsrpt_store",
 )
 # The simulator is the whole MTA, Twisted and all. One command runs it, and imports it when it runs: only in functions.
 SIMULATOR = "mta.sim"

@@ -82,7 +82,7 @@ def records(domain: str, config: Config, keys: Sequence[Key]) -> Iterator[str]:
     yield f"; https://mta-sts.{domain}/.well-known/mta-sts.txt with the policy below, as text/plain."
     yield _txt(f"_mta-sts.{domain}", policy.record())
     yield ""
-    yield "; Whom others tell how TLS goes (RFC 8460)."
+    yield "; Whom others tell how TLS goes (RFC 8460): mailto: or https: addresses, with commas between."
     yield _txt(f"_smtp._tls.{domain}", f"v=TLSRPTv1; rua=mailto:postmaster@{domain}")
     yield ""
     yield "; DANE (RFC 7672), in a zone that is signed alone: the digest of the key in the host's certificate."

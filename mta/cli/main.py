@@ -39,6 +39,7 @@ COMMANDS = {
     "status": Lazy("mta.cli.status", "status", "Tell what the daemon is doing, and when its certificates end."),
     "sts": Lazy("mta.cli.sts", "sts", "Look at the MTA-STS policies of other domains."),
     "tls": Lazy("mta.cli.tls", "tls", "Make a first certificate."),
+    "tlsrpt": Lazy("mta.cli.tlsrpt", "tlsrpt", "Look at what is counted for reports on TLS."),
     "trace": Lazy("mta.cli.trace", "trace", "Print every event of a message."),
     "user": Lazy("mta.cli.user", "user", "Add and change the users who log in to send mail."),
 }

@@ -22,7 +22,7 @@ Conflict = tuple[Location, str]
 
 # What `mta/spool/` keeps in state_dir, below our layer; SQLite adds endings of its own to the first.
 SPOOL_FILE = "spool.sqlite"
-OTHER_FILES = ("lock", "turn", "ballast", "content", "sts", "tokens")
+OTHER_FILES = ("lock", "turn", "ballast", "content", "sts", "tlsrpt", "tokens")
 # The languages of mta/message/notices/.
 SHIPPED_LANGUAGES = ("en", "de")
 
@@ -133,6 +133,14 @@ def _tls(settings: Settings) -> Iterator[Conflict]:
             yield ("route", number, "tls"), f'"{level.value}" contradicts smtps://, which is TLS from the first octet'
 
 
+def _tls_reports(settings: Settings) -> Iterator[Conflict]:
+    for key in ("contact", "sender"):
+        address = getattr(settings.tls.reports, key)
+        # RFC 8460 5.3: its domain stands in fields and file names, as the DNS has it.
+        if not address.isascii() or address.endswith("]"):
+            yield ("tls", "reports", key), f'"{address}" must be in ASCII, at a domain of the DNS'
+
+
 def _lifetimes(settings: Settings) -> Iterator[Conflict]:
     queue = settings.queue
     for key in ("lifetime", "bounce_lifetime"):
@@ -225,6 +233,7 @@ _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflic
     (("local.maildir", "local.users"), _maildir),
     (("route",), _routes),
     (("route",), _tls),
+    (("tls.reports",), _tls_reports),
     (("route", "client.tokens"), credentials.logins),
     (("client.tokens",), credentials.tokens),
     (("queue.retry", "queue.lifetime", "queue.bounce_lifetime"), _lifetimes),

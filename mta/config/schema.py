@@ -143,6 +143,17 @@ class Config(Settings):
         return parse_address(self.bounce.postmaster or f"postmaster@{self.hostname}", utf8=True)
 
     @property
+    def tls_report_contact(self) -> Address:
+        """Whom the receivers of TLS reports may ask."""
+        return parse_address(self.tls.reports.contact or f"postmaster@{self.hostname}")
+
+    @property
+    def tls_report_sender(self) -> Address:
+        """Whom TLS reports by mail come from."""
+        reports = self.tls.reports
+        return parse_address(reports.sender) if reports.sender else self.tls_report_contact
+
+    @property
     def double_bounce(self) -> Address | None:
         """Who gets the bounces that can't be delivered, if anyone."""
         return parse_address(self.bounce.double_bounce, utf8=True) if self.bounce.double_bounce else None

@@ -72,8 +72,8 @@ class Sts(Table):
     )
     ca_file: OptionalFile = option(
         "",
-        "A PEM file with the authorities that web servers with policies are verified by; empty for those of the system."
-        " Relative to the directory that the daemon is started in.",
+        "A PEM file with the authorities that web servers are verified by, those with policies and those that take TLS"
+        " reports; empty for those of the system. Relative to the directory that the daemon is started in.",
         unit="path",
         source="RFC 8461 3.3, the Web PKI",
     )

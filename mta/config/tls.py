@@ -1,7 +1,7 @@
 """
 Options of TLS.
 
-Owns: the tables [tls] and [[tls.certificates]].
+Owns: the tables [tls] and [[tls.certificates]]; [tls.reports] is of `tls_reports.py`.
 Never: opens a file (`mta/tls/`); says who may relay (`mta/config/receiving.py`).
 """
 
@@ -11,6 +11,7 @@ from typing import Literal
 
 from mta.config.fields import CipherList, FilePath, PositiveDuration, TlsName
 from mta.config.option import REQUIRED, Table, option
+from mta.config.tls_reports import TlsReports
 
 
 class Certificate(Table):
@@ -60,4 +61,5 @@ class Tls(Table):
         unit="true, false",
         source="RFC 8689",
     )
+    reports: TlsReports = option({})
     certificates: tuple[Certificate, ...] = option(())

@@ -22,6 +22,7 @@ from mta.auth.function import FunctionError
 from mta.config.schema import Config
 from mta.daemon.listening import Front
 from mta.daemon.names import Names
+from mta.daemon.own_mail import OwnMail
 from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
 from mta.daemon.tokens import tokens_of
@@ -35,6 +36,7 @@ from mta.tls.pairs import PairError
 from mta.tls.server import ServerTls, server_tls
 from mta.tls.sts import StsPolicies
 from mta.tls.sts_making import policies_of
+from mta.tls.tlsrpt_making import TlsReports, tls_reports_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,7 @@ class _Shift:
     names: Names
     tls: ServerTls | None
     sts: StsPolicies | None
+    tls_reports: TlsReports | None
     tokens: Tokens
 
     def start(self) -> None:
@@ -52,14 +55,24 @@ class _Shift:
         self.names.start()
         if self.sts is not None:
             self.sts.start()
+        if self.tls_reports is not None:
+            self.tls_reports.start()
         self.assembly.queue.start()
 
-    def stop_agents(self) -> Deferred[None]:
+    def retire(self) -> None:
+        """Another shift has begun: what goes by the clock is its."""
+        if self.tls_reports is not None:
+            self.tls_reports.retire()
+
+    def stop_agents(self) -> Deferred[Any]:
         """Close what deliveries use, once there are none."""
         if self.sts is not None:
             self.sts.stop()
         self.tokens.stop()
-        return self.assembly.agent.stop()
+        stopped = self.assembly.agent.stop()
+        if self.tls_reports is None:
+            return stopped
+        return DeferredList([stopped, self.tls_reports.stop()], consumeErrors=True)
 
 
 @implementer(IQueue)
@@ -121,6 +134,18 @@ class Work:
                 run_in_thread=storage.run_in_thread,
                 note=storage.note,
             )
+            tls_reports = tls_reports_of(
+                config,
+                reactor=reactor,
+                resolver=names.resolver,
+                sts=sts,
+                send_mail=OwnMail(
+                    storage.spool, self, hostname=config.hostname, room=storage.room, seconds=reactor.seconds
+                ).send_tls_report,
+                rng=storage.rng,
+                run_in_thread=storage.run_in_thread,
+                note=storage.note,
+            )
         except (OSError, ValueError) as error:
             raise StartError(f"sts.ca_file: {config.sts.ca_file}: {error}", os.EX_CONFIG) from error
         tokens = tokens_of(config, reactor, names.resolver, storage)
@@ -140,10 +165,11 @@ class Work:
             validates=lambda: names.resolver.trusts_ad,
             sts=sts,
             web=web_client(config, reactor, names.resolver),
+            tls_reports=tls_reports.counts if tls_reports is not None else None,
             tokens=tokens,
         )
         try:
-            return _Shift(assemble(config, around), names, tls, sts, tokens)
+            return _Shift(assemble(config, around), names, tls, sts, tls_reports, tokens)
         except FunctionError as error:
             raise StartError(f"auth.function: {error}", os.EX_CONFIG) from error
         except TemplateError as error:
@@ -164,6 +190,7 @@ class Work:
         for listener, factory in new.assembly.servers:
             self.fronts[listener.endpoint].behind = factory
         self._retiring.append(old)
+        old.retire()
         servers = [factory.stop() for _listener, factory in old.assembly.servers]
         retired = DeferredList([*servers, old.assembly.queue.hand_over(new.assembly.queue)], consumeErrors=True)
         new.start()
@@ -219,7 +246,7 @@ class Work:
         return [*self._retiring, self._shift]
 
 
-def _until(clock: Any, end: float, waiting: list[Deferred[None]]) -> Deferred[Any]:
+def _until(clock: Any, end: float, waiting: list[Deferred[Any]]) -> Deferred[Any]:
     """Fires when all have, or at `end`, in seconds since 1970."""
     done: Deferred[None] = Deferred()
 

@@ -11,11 +11,13 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTCP, IReactorTime, IReactorUNIX
 
-from mta.delivery.connection import ClientConnection, ConnectionFactory, Opened
+from mta.delivery.connection import ClientConnection, Opened
+from mta.delivery.connection_factory import ConnectionFactory
 from mta.delivery.timeouts import ClientTimeouts
 from mta.destination import Destination, Transport
 from mta.interfaces import IClientTls
@@ -24,6 +26,9 @@ from mta.outcome import Deferral, Phase, Scope, judge_exception
 from mta.smtp.client import ClientSession
 from mta.smtp.client_opening import NO_WISH, Encryption, TlsWish
 from mta.tls_policy import DEFAULT_POLICY, TlsLevel, TlsPolicy, TlsSource
+
+if TYPE_CHECKING:
+    from mta.delivery.tls_sessions import TlsWatch
 
 _NONCE = 18  # octets
 
@@ -85,13 +90,19 @@ class Connector:
         self._gone = gone
 
     def connect(
-        self, destination: Destination, server: Server, no_tls: str = "", login: Login | None = None
+        self,
+        destination: Destination,
+        server: Server,
+        no_tls: str = "",
+        login: Login | None = None,
+        watch: TlsWatch | None = None,
     ) -> Deferred[ClientConnection | Deferral]:
         """
         A connection that is ready for a transaction, or why there is none.
 
         `no_tls` is why it is made in clear, where the policy allows that; "" for TLS as the policy says. `login` is
-        what the server is told: the destination's own, with the token of today where it takes one.
+        what the server is told: the destination's own, with the token of today where it takes one. `watch` as in
+        `ClientConnection`.
         """
         wish = _wish(destination.next_hop.transport, server.policy, no_tls)
         handshake = None
@@ -123,6 +134,7 @@ class Connector:
                 destination.tls,
                 handshake,
                 destination.login,
+                watch,
             )
             connection.place = (server.name, server.port)
             return connection

@@ -8,24 +8,20 @@ Fails: a Deferred that is cancelled fails with CancelledError and its connection
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionDone, TimeoutError
+from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import (
-    IAddress,
-    IConnector,
     IDelayedCall,
     IHandshakeListener,
     IReactorTime,
     ITCPTransport,
 )
-from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -42,9 +38,10 @@ from mta.smtp.client_events import Ended, Ready, SendContent, StartTls, Transact
 from mta.smtp.client_stage import Stage
 from mta.smtp.transaction import Transaction
 from mta.tls_policy import DEFAULT_POLICY, TlsPolicy
+from mta.tls_report import Finding
 
-# We are out of something, or our own address is not there: that says nothing about the host.
-_OUR_FAULT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EADDRINUSE))
+if TYPE_CHECKING:
+    from mta.delivery.tls_sessions import TlsWatch
 
 Opened = Deferred["ClientConnection | Deferral"]
 
@@ -56,7 +53,8 @@ class ClientConnection(Protocol):
 
     `opened` fires when the server is ready for the first transaction, or with the reason why it will not be. `freed`
     is called whenever a transaction has left the connection ready for another, `gone` once, when it is lost. `policy`
-    is what it was made for, `handshake` what its TLS begins with, where the session may want any.
+    is what it was made for, `handshake` what its TLS begins with, where the session may want any. `watch` is told what
+    becomes of TLS: `finding` is what the certificate is worth, None where none was seen, `tls_trouble` what broke TLS.
     """
 
     transport: Any  # an ITCPTransport that is an IConsumer as well; no type says both
@@ -73,7 +71,12 @@ class ClientConnection(Protocol):
         policy: TlsPolicy = DEFAULT_POLICY,
         handshake: IHandshake | None = None,
         login: Login | None = None,
+        watch: TlsWatch | None = None,
     ) -> None:
+        self.watch = watch
+        self.finding: Finding | None = None
+        self.tls_trouble = ""
+        self.local_ip = ""  # known where there is a watch
         self.site = site
         self.place = ("", 0)  # the name and the port of its server, where they are known
         self._policy = policy
@@ -115,6 +118,11 @@ class ClientConnection(Protocol):
     def tls_refused(self) -> str:
         """Why the server took back its offer of TLS, "" where it did not."""
         return self._session.tls_refused
+
+    @property
+    def greeted_as(self) -> str:
+        """What the server called itself, "" before its greeting."""
+        return self._session.greeted_as
 
     def meets(self, policy: TlsPolicy, login: Login | None) -> bool:
         """Whether mail with this policy may go over it, as from who we are there."""
@@ -162,12 +170,16 @@ class ClientConnection(Protocol):
         # Our writes are whole groups of commands and whole pieces of content: waiting to join them only adds delay.
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
+        if self.watch is not None:
+            self.local_ip = getattr(self.transport.getHost(), "host", "")
         self.since = self._clock.seconds()
         self._go_on()
 
     def handshakeCompleted(self) -> None:
         assert self._handshake is not None  # it began with one
         trouble = self._handshake.trouble()
+        if self.watch is not None:
+            self.finding = self._handshake.finding()
         if trouble:
             self._session.tls_failed(trouble, judged=True)
         else:
@@ -187,9 +199,10 @@ class ClientConnection(Protocol):
         elif reason.check(ConnectionClosed):
             self._session.lost("broke the connection off")
         elif reason.check(SSL.Error):
-            self._session.tls_failed(openssl_words(reason.value))
+            self.tls_trouble = openssl_words(reason.value)
+            self._session.tls_failed(self.tls_trouble)
         else:  # Twisted ends a connection whose protocol raised, and passes the exception
-            self._session.fail(judge_exception(_exception(reason), self._session.phase, self._session.host))
+            self._session.fail(judge_exception(exception_in(reason), self._session.phase, self._session.host))
         self._go_on()
         if self._timer is not None:
             self._timer.cancel()
@@ -233,6 +246,8 @@ class ClientConnection(Protocol):
     def _tell(self, ready: bool, done: TransactionDone | None, ended: Ended | None) -> None:
         if (ready or ended is not None) and self._opened is not None:
             opened, self._opened = self._opened, None
+            if self.watch is not None:
+                self.watch.opened(self, None if ended is None else ended.why)
             opened.callback(self if ended is None else ended.why)
         if done is not None:
             waiting, self._done = self._done, None
@@ -346,51 +361,6 @@ class ClientConnection(Protocol):
         self.transport.abortConnection()
 
 
-class ConnectionFactory(ClientFactory):
-    """Makes one connection. `make` gets `opened`, which fires as `ClientConnection` says, or with why there is none."""
-
-    noisy = False
-
-    def __init__(self, host: str, make: Callable[[Opened], ClientConnection]) -> None:
-        self.opened: Opened = Deferred(lambda _: self._cancel())
-        self._host = host
-        self._make = make
-        self._connector: IConnector | None = None
-        self._connection: ClientConnection | None = None
-        self._cancelled = False
-
-    def startedConnecting(self, connector: IConnector) -> None:
-        self._connector = connector
-
-    def buildProtocol(self, _addr: IAddress | None) -> ClientConnection:
-        self._connection = self._make(self.opened)
-        return self._connection
-
-    def clientConnectionFailed(self, _connector: IConnector, reason: Failure) -> None:
-        if not self._cancelled:
-            self.opened.callback(judge_connect_error(_exception(reason), self._host))
-
-    def _cancel(self) -> None:
-        self._cancelled = True
-        if self._connection is not None:
-            self._connection.abort()
-        elif self._connector is not None:
-            self._connector.stopConnecting()
-
-
-def _exception(fault: Failure) -> BaseException:
+def exception_in(fault: Failure) -> BaseException:
     """The exception in a Failure, whose type allows for none."""
     return fault.value if fault.value is not None else RuntimeError(fault.getErrorMessage())
-
-
-def judge_connect_error(error: BaseException, host: str) -> Deferral:
-    """The outcome of a connection to `host` that did not come about."""
-    number = error.osError if isinstance(error, ConnectError) else None
-    if isinstance(error, TimeoutError):
-        words = "it does not answer"
-    elif isinstance(number, int):
-        words = os.strerror(number)
-    else:
-        words = str(error)
-    scope = Scope.OURSELVES if number in _OUR_FAULT else Scope.SITE
-    return Deferral(f"cannot connect to {host}: {words}", Phase.CONNECT, scope, host, enhanced="4.4.1")

@@ -9,7 +9,9 @@ Fails: never; without a connection there is a `Deferral`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -22,6 +24,11 @@ from mta.interfaces import ITokens
 from mta.login import Login
 from mta.outcome import Deferral, Phase, Scope
 from mta.tls_policy import TlsLevel
+
+if TYPE_CHECKING:
+    from mta.delivery.tls_sessions import TlsWatch
+
+Watch = Callable[[], "TlsWatch | None"]
 
 STOPPED = Deferral("this server is shutting down", Phase.QUEUE, Scope.OURSELVES, enhanced="4.3.2")
 _NO_TOKENS = Deferral("access tokens are not to be had here", Phase.AUTH, Scope.OURSELVES, enhanced="4.3.5")
@@ -41,37 +48,39 @@ class Entrance:
     def stop(self) -> None:
         self._stopped = True
 
-    async def open(self, destination: Destination, server: Server) -> ClientConnection | Deferral:
-        """A connection, or why there is none."""
+    async def open(
+        self, destination: Destination, server: Server, watch: Watch = lambda: None
+    ) -> ClientConnection | Deferral:
+        """A connection, or why there is none; each that may begin TLS has a `watch` of its own."""
         now = self._clock.seconds()
         login = destination.login
         why = STOPPED if self._stopped else self._rejected.why_not(server, login, now)
         if why is not None:
             return why
-        opened = await self._logged_in(destination, server, login)
+        opened = await self._logged_in(destination, server, login, watch)
         self._rejected.concluded(server, login, opened if isinstance(opened, Deferral) else None, now)
         return opened
 
     async def _logged_in(
-        self, destination: Destination, server: Server, login: Login | None
+        self, destination: Destination, server: Server, login: Login | None, watch: Watch
     ) -> ClientConnection | Deferral:
         if login is None or not login.token:
-            return await self._connect(destination, server, login)
+            return await self._connect(destination, server, login, watch)
         if self._tokens is None:
             return _NO_TOKENS
         token = await self._tokens.token(login.token)
         if isinstance(token, Deferral):
             return token
-        opened = await self._connect(destination, server, replace(login, password=token))
+        opened = await self._connect(destination, server, replace(login, password=token), watch)
         if isinstance(opened, Deferral) and is_rejection(opened):
             # It may have been taken back before its time. Another one is tried once: then it is not the token.
             other = await self._tokens.another(login.token, token)
             if isinstance(other, str):
-                opened = await self._connect(destination, server, replace(login, password=other))
+                opened = await self._connect(destination, server, replace(login, password=other), watch)
         return opened
 
     async def _connect(
-        self, destination: Destination, server: Server, login: Login | None
+        self, destination: Destination, server: Server, login: Login | None, watch: Watch
     ) -> ClientConnection | Deferral:
         """
         Where TLS need not be and fails, there is one more try in clear, and for a day no other: RFC 7435 3 would rather
@@ -82,7 +91,7 @@ class Entrance:
         is_optional = server.policy.level is TlsLevel.MAY and destination.next_hop.transport is not Transport.SMTPS
         now = self._clock.seconds()
         no_tls = self._clear_text.why(server.address, server.port, now) if is_optional else ""
-        opened = await self._connector.connect(destination, server, no_tls, login)
+        opened = await self._connector.connect(destination, server, no_tls, login, None if no_tls else watch())
         if not is_optional or no_tls:
             return opened
         if isinstance(opened, ClientConnection):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,10 +29,11 @@ from mta.delivery.next_hops import Choice, NextHops
 from mta.delivery.pool import ConnectionPool
 from mta.delivery.rejected_logins import Note
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
+from mta.delivery.tls_sessions import TlsSessions, TlsWatch, domains_of
 from mta.destination import Destination, Host, Transport
 from mta.entry import Delivery
 from mta.envelope import RequireTls
-from mta.interfaces import IClientTls, IDeliveryAgent, IResolver, ITlsPolicies, ITokens
+from mta.interfaces import IClientTls, IDeliveryAgent, IResolver, ITlsPolicies, ITlsReports, ITokens
 from mta.outcome import Deferral, Outcome, Phase, Scope
 from mta.policy.kept_places import KeptPlaces
 from mta.smtp.client_events import TransactionDone
@@ -50,9 +52,9 @@ class RemoteAgent:
     `hello` is our name for EHLO; `health` tells which addresses come last; `source_address` and `base` as in
     `Connector`, `bdat` as in `ClientSession`, `eight_bit` as in `fitted`, `ip_preference` as in `addresses_of`.
     `places` are those of the sites, which idle connections keep. `tls` makes handshakes, and `policies` says what a
-    host must offer; without them mail goes in clear where it may, and nowhere else. `tokens` has
-    access tokens. `next_hops` tells which of several next hops of a route rest. `note`
-    writes a line into the log.
+    host must offer; without them mail goes in clear where it may, and nowhere else. `reports` counts what became of
+    TLS. `tokens` has access tokens. `next_hops` tells which of several next hops of a route rest. `note` writes a line
+    into the log.
     """
 
     def __init__(
@@ -73,10 +75,12 @@ class RemoteAgent:
         places: KeptPlaces | None = None,
         tls: IClientTls | None = None,
         policies: ITlsPolicies | None = None,
+        reports: ITlsReports | None = None,
         tokens: ITokens | None = None,
         next_hops: NextHops | None = None,
         note: Note = lambda _kind, _fields: None,
     ) -> None:
+        self._sessions = TlsSessions(reports) if reports is not None else None
         self._policies = policies
         self._reactor = reactor
         self._resolver = resolver
@@ -140,6 +144,8 @@ class RemoteAgent:
             return attempt
         idle = self._idle_for(delivery.destination)
         if idle is not None:
+            if idle.watch is not None:
+                idle.watch.used_for(domains_of(delivery))
             await self._use(idle, delivery, attempt, was_idle=True)
         if not attempt.is_over:
             await self._try_servers(delivery, attempt)
@@ -218,7 +224,7 @@ class RemoteAgent:
         self, host: Host, delivery: Delivery, attempt: Attempt, last: list[Server], closing: list[Server]
     ) -> bool:
         """Try the addresses of one host; those that did not answer lately join `last`. Whether the attempt is over."""
-        policy = await self._policy_at(host, delivery.destination.tls)
+        policy = await self._policy_at(host, delivery)
         if isinstance(policy, Deferral):
             attempt.hindered(policy)
             return False
@@ -236,7 +242,7 @@ class RemoteAgent:
 
     async def _decided_at(self, server: Server, delivery: Delivery, attempt: Attempt, closing: list[Server]) -> bool:
         """Try one address; whether the attempt is over. Where it answers 421 it joins `closing`."""
-        opened = await self._entrance.open(delivery.destination, server)
+        opened = await self._entrance.open(delivery.destination, server, partial(self._watch, delivery, server))
         why: Outcome | None = None
         if isinstance(opened, Deferral):
             attempt.not_connected(opened)
@@ -258,18 +264,27 @@ class RemoteAgent:
             closing.append(server)
         return attempt.is_over
 
-    async def _policy_at(self, host: Host, policy: TlsPolicy) -> TlsPolicy | Deferral:
+    async def _policy_at(self, host: Host, delivery: Delivery) -> TlsPolicy | Deferral:
         """What is demanded of one host, or why it may not have the message."""
+        policy = delivery.destination.tls
         found = self._policies.at_host(policy, host) if self._policies is not None else policy
         known = await found if isinstance(found, Deferred) else found
         # Only now: with TLSA records of its own a host need not be in its domain's MTA-STS policy.
-        if isinstance(known, Deferral) or known.allows_host(host.name):
+        if not isinstance(known, Deferral) and known.allows_host(host.name):
+            return known
+        if self._sessions is not None:
+            self._sessions.host_passed_over(delivery, host, policy, known if isinstance(known, Deferral) else None)
+        if isinstance(known, Deferral):
             return known
         reason = f"{host.name} is none of the mail hosts that the policy ({known.why}) allows"
         if known.source is TlsSource.REQUIRETLS:
             reason = f"neither DNSSEC nor MTA-STS vouches for {host.name} as a mail host, and REQUIRETLS takes that"
         ends_as = "5.7.10" if known.requiretls else ""
         return Deferral(reason, Phase.TLS, Scope.MESSAGE, host.name, enhanced="4.7.5", ends_as=ends_as)
+
+    def _watch(self, delivery: Delivery, server: Server) -> TlsWatch | None:
+        """Over a new connection."""
+        return self._sessions.watch(delivery, server) if self._sessions is not None else None
 
     async def _use(
         self, connection: ClientConnection, delivery: Delivery, attempt: Attempt, *, was_idle: bool

@@ -298,7 +298,7 @@ class QueueManager:
 
     def _admit(self, entry: Entry) -> None:
         """Take a claimed message into the window and plan it."""
-        active = Active(entry, self._schedule.expiry(entry.arrived, is_bounce=entry.sender is None))
+        active = Active(entry, self._schedule.expiry(entry.arrived, is_bounce=entry.sender is None or entry.tls_report))
         self._actives[entry.message] = active
         self._recipients += len(entry.recipients)
         plan = maybeDeferred(self._planner.plan, active, self._clock.seconds())

@@ -101,6 +101,8 @@ class Planner:
         located = self._destinations.locate(route.next_hop, domain)
         if self._tls is None:
             return located
+        if entry.tls_report and route.tls is None and route.login is None:
+            return located  # RFC 8460 3, 5.3.1: TLS that fails must not keep back the report that tells of it
         if entry.require_tls is None:
             policy = self._tls.policy(domain, route)
         else:

@@ -69,6 +69,7 @@ class Opening:
         self.is_encrypted = False
         self.tls = f"none ({wish.why})" if wish.why else ""
         self.tls_refused = ""
+        self.greeted_as = ""  # the name in the greeting, a stranger's word
         self._hello = hello
         self._lmtp = lmtp
         self._wish = wish
@@ -115,6 +116,7 @@ class Opening:
 
     def _greeted(self, reply: Reply) -> None:
         if reply.is_positive:
+            self.greeted_as = reply.lines[0].partition(" ")[0][:255]
             self._say_hello()
         else:
             self._turned_away(reply, Phase.GREETING)

@@ -133,6 +133,7 @@ class Receiving:
             envelope.envid,
             envelope.expanded,
             envelope.require_tls,
+            envelope.tls_report,
         )
         committed = self._submit(Brief(work) if size <= SMALL else work).addCallback(lambda _done: entry)
         if size > SMALL:

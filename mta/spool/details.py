@@ -39,7 +39,8 @@ def message_details(envelope: Envelope) -> str | None:
     What the sender said beside the paths, in MAIL or of TLS in the header, and the aliases expanded, as JSON; None
     where there is nothing, as usual.
     """
-    if not (envelope.utf8 or envelope.ret or envelope.envid or envelope.expanded or envelope.require_tls):
+    said = envelope.utf8 or envelope.ret or envelope.envid or envelope.expanded
+    if not (said or envelope.require_tls or envelope.tls_report):
         return None
     details: dict[str, Any] = {
         "utf8": envelope.utf8,
@@ -50,6 +51,8 @@ def message_details(envelope: Envelope) -> str | None:
         details["expanded"] = [{"address": str(item.address), **_said(item)} for item in envelope.expanded]
     if envelope.require_tls is not None:
         details["require_tls"] = envelope.require_tls.value
+    if envelope.tls_report:
+        details["tls_report"] = True
     return encoded(details)
 
 

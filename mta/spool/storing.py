@@ -122,6 +122,7 @@ def claim_due(database: SpoolConnection, worker: int, now: float, limit: int) ->
                 entry.ret = Ret(said["ret"]) if said.get("ret") else None
                 entry.expanded = tuple(map(alias_in, said.get("expanded") or ()))
                 entry.require_tls = RequireTls(said["require_tls"]) if said.get("require_tls") else None
+                entry.tls_report = bool(said.get("tls_report"))
             entries.append(entry)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             quarantine(database, message, f"a row of the spool can't be read: {error}", now)

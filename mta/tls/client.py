@@ -20,6 +20,7 @@ from mta.address import is_ip_address
 from mta.interfaces import IClientTls, IHandshake
 from mta.tls.peer_certificate import Findings, name_trouble
 from mta.tls_policy import TlsLevel, TlsPolicy
+from mta.tls_report import FINE, Finding, Result
 
 # Why the server's certificate matches none of the policy's TLSA records, "" where it does.
 Dane = Callable[[SSL.Connection, TlsPolicy], str]
@@ -45,12 +46,18 @@ class ClientTls:
         self._dane = dane
         self._any: SSL.Context | None = None
         self._trusting: SSL.Context | None = None
+        self._testing: SSL.Context | None = None
 
     def handshake(self, policy: TlsPolicy, host: str) -> Handshake:
         if policy.level is TlsLevel.VERIFY:
             if self._trusting is None:
                 self._trusting = _trusting(self._ca_file)
             return Handshake(self._trusting, policy, host, self._dane)
+        if policy.tested:
+            # What fails is only told: this context must refuse no more than the other one.
+            if self._testing is None:
+                self._testing = _with_authorities(_any_certificate(), self._ca_file)
+            return Handshake(self._testing, policy, host, self._dane)
         if self._any is None:
             self._any = _any_certificate()
         return Handshake(self._any, policy, host, self._dane)
@@ -74,7 +81,7 @@ class Handshake:
         name = self._policy.base or self._host  # RFC 7672 8.1: with DANE the base domain
         if not is_ip_address(name):  # RFC 6066 3: no literal addresses
             connection.set_tlsext_host_name(name.encode("ascii"))
-        if self._policy.level is TlsLevel.VERIFY:
+        if self._policy.level is TlsLevel.VERIFY or self._policy.tested:
             connection.set_verify(SSL.VERIFY_PEER, self._findings.note)
         return connection
 
@@ -88,6 +95,21 @@ class Handshake:
                 return "there are no TLSA records to compare its certificate with"
             return self._dane(connection, policy)
         return ""
+
+    def finding(self) -> Finding:
+        connection, policy = self._connection, self._policy
+        assert connection is not None
+        if policy.level is TlsLevel.DANE:
+            trouble = self.trouble()
+            return Finding(Result.VALIDATION_FAILURE, trouble) if trouble else FINE
+        if policy.level is TlsLevel.VERIFY or policy.tested:
+            found = self._findings.finding()
+            if found.result is None and (mismatch := name_trouble(connection, policy.names or (self._host,))):
+                return Finding(Result.HOST_MISMATCH, mismatch)
+            return found
+        if policy.tlsa:  # RFC 7672 2.2: it was encrypted, and none of its records could say to whom
+            return Finding(Result.TLSA_INVALID, "none of the TLSA records is usable")
+        return FINE
 
     def words(self) -> str:
         assert self._connection is not None
@@ -120,7 +142,10 @@ def _any_certificate() -> SSL.Context:
 
 
 def _trusting(ca_file: str) -> SSL.Context:
-    context = _context()
+    return _with_authorities(_context(), ca_file)
+
+
+def _with_authorities(context: SSL.Context, ca_file: str) -> SSL.Context:
     if ca_file:
         context.load_verify_locations(ca_file)
     else:

@@ -1,7 +1,8 @@
 """
 What is wrong with a server's certificate, in words for people.
 
-Owns: the words for OpenSSL's findings about a chain, and whether a certificate is for one of the names wanted.
+Owns: the words for OpenSSL's findings about a chain, whether a certificate is for one of the names wanted, and what
+that is called in a report (RFC 8460 4.3.1).
 Never: trusts anybody (the context says whom), decides what becomes of the connection.
 """
 
@@ -16,6 +17,7 @@ from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from mta.address import is_ip_address
+from mta.tls_report import FINE, Finding, Result
 
 # x509_vfy.h, X509_V_ERR_*: the findings that happen, each by the leaf and by an authority above it.
 _NOT_YET, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_ROOT = 9, 10, 18, 19
@@ -30,10 +32,12 @@ class Findings:
 
     def __init__(self) -> None:
         self._found: list[str] = []
+        self._first = 0
 
     def note(self, _connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, fine: int) -> bool:
         """What pyOpenSSL calls for each certificate."""
         if not fine:
+            self._first = self._first or error
             words = _words(certificate.to_cryptography(), error, depth)
             if words not in self._found:
                 self._found.append(words)
@@ -42,6 +46,12 @@ class Findings:
     def __str__(self) -> str:
         """ "" where nothing is wrong."""
         return ", and ".join(self._found[:2])
+
+    def finding(self) -> Finding:
+        """The same for a report."""
+        if not self._found:
+            return FINE
+        return Finding(Result.EXPIRED if self._first == _EXPIRED else Result.NOT_TRUSTED, str(self))
 
 
 def _words(certificate: x509.Certificate, error: int, depth: int) -> str:

@@ -92,6 +92,8 @@ class DiscoveredTls:
         found = configured
         if policy is not None and policy.is_enforced:
             found = TlsPolicy(TlsLevel.VERIFY, TlsSource.MTA_STS, hosts=policy.mx)
+        elif policy is not None and policy.mode is Mode.TESTING:
+            found = replace(found, tested=policy.mx)
         # Where nothing was found it is the same value: the planner compares by identity first.
         return replace(found, dane=secure) if secure else found
 
@@ -164,7 +166,7 @@ def raised(policy: TlsPolicy, found: DaneRecords) -> TlsPolicy:
     """
     if found.authenticates:
         source = policy.source if policy.level is TlsLevel.DANE else TlsSource.DANE
-        known = replace(policy, level=TlsLevel.DANE, source=source, names=found.names[1:], hosts=())
+        known = replace(policy, level=TlsLevel.DANE, source=source, names=found.names[1:], hosts=(), tested=())
         return replace(known, tlsa=found.records, base=found.base)
     if policy.level is TlsLevel.MAY:
         return TlsPolicy(TlsLevel.ENCRYPT, TlsSource.DANE, tlsa=found.records, base=found.base)

@@ -53,7 +53,7 @@ class Fetches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why the policy of a domain could not be had: `result` is TLSRPT's word (RFC 8460 4.3.2.1)."""
+    """Why the policy of a domain could not be had: `result` is TLSRPT's word (RFC 8460 4.3.2.2)."""
 
     reason: str
     result: str
@@ -111,6 +111,11 @@ class StsPolicies:
         self._waiting.setdefault(name, []).append(waiting)
         self._begin(name, used=True)
         return waiting
+
+    def known(self, domain: str) -> StsPolicy | None:
+        """The policy that mail to `domain` went by just now, from memory alone."""
+        stored = self._known.get(domain)
+        return stored.policy if stored is not None else None
 
     def trouble(self, domain: str) -> Trouble | None:
         """Why the last look for the domain's policy failed, if it did."""
@@ -196,6 +201,7 @@ class StsPolicies:
             await self._failed(domain, str(error), INVALID, "", stored)
             return
         if id_ is None:
+            self._troubles.pop(domain, None)
             # RFC 8461 3.1, 5.1: without a record there is nothing to fetch, and what is stored lives on to its end.
             if stored is not None:
                 await self._keep(domain, stored, used=used)

@@ -3,7 +3,7 @@ Fetch the policy file of a domain over HTTPS (RFC 8461 3.3).
 
 Owns: what is asked of the web server, and which answer carries a policy.
 Never: keeps a policy, or decides whether one is due; speaks HTTPS (`https.py`).
-Fails: `FetchError`, with the reason in words and as TLSRPT counts it (RFC 8460 4.3.2.1); nothing else.
+Fails: `FetchError`, with the reason in words and as TLSRPT counts it (RFC 8460 4.3.2.2); nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TIMEOUT = 60.0
 # What the server may send in all.
 MAX_RECEIVED = MAX_POLICY + OVERHEAD
 
-# The words of RFC 8460 4.3.2.1 for a policy that could not be had.
+# The words of RFC 8460 4.3.2.2 for a policy that could not be had.
 FETCH_ERROR = "sts-policy-fetch-error"
 INVALID = "sts-policy-invalid"
 WEBPKI_INVALID = "sts-webpki-invalid"

@@ -16,7 +16,7 @@ from mta.config.loading import parse
 from mta.config.schema import Config
 from mta.delivery import token_store
 from mta.spool import ballast, content_files, place, schema, turn
-from mta.tls import sts_store
+from mta.tls import sts_store, tlsrpt_store
 from tests.config.test_loading import HEAD
 from tests.peers.certificates import made
 
@@ -84,6 +84,7 @@ class CheckingTests(SynchronousTestCase):
                 turn.FILE_NAME,
                 content_files.FOLDER,
                 sts_store.FOLDER,
+                tlsrpt_store.FOLDER,
                 token_store.FOLDER,
                 *os.listdir(self.root),
             },

@@ -268,6 +268,10 @@ BAD: dict[str, list[str]] = {
     "next_hop = 'discard:'": [
         '10: route 2: recipients: "a@y.x.test" never matches: route 1 comes first and has all of it'
     ],
+    "[tls.reports]\ncontact = 'ä@x.test'\nsender = 'a@[192.0.2.1]'": [
+        '7: tls.reports.contact: "ä@x.test" must be in ASCII, at a domain of the DNS',
+        '8: tls.reports.sender: "a@[192.0.2.1]" must be in ASCII, at a domain of the DNS',
+    ],
     # everything at once, also what depends on options that are right
     "[limits]\nerrors_hard = 9\nhops = 0\n[queue]\nlifetime = 1\n[zzz]": [
         "7: limits.errors_hard: must not be less than limits.errors_soft",

@@ -15,6 +15,7 @@ DEFAULTS = {
         "ciphers": "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES",
         "handshake_timeout": 120.0,
         "requiretls": True,
+        "reports": {"enabled": True, "mail": False, "organization": "", "contact": "", "sender": ""},
         "certificates": (),
     },
     "relay": {

@@ -111,11 +111,12 @@ class OrderTests(PoliciesCase):
         self.assertTrue(verifyObject(IStsPolicies, self.sts))
 
     def test_order(self) -> None:
-        """DANE counts before MTA-STS, that before the default; a mode that is not enforced is as no policy."""
+        """DANE counts before MTA-STS, that before the default; a mode that is not enforced demands nothing."""
         default = TlsPolicy()
         for mode in (None, Mode.NONE, Mode.TESTING, Mode.ENFORCE):
             self.begin(mode)
-            other = ENFORCED if mode is Mode.ENFORCE else default
+            tested = TlsPolicy(tested=PATTERNS) if mode is Mode.TESTING else default
+            other = ENFORCED if mode is Mode.ENFORCE else tested
             for domain, host, wanted in (
                 ("signed.test", "mx.signed.test", DANE),
                 ("signed.test", "plain.signed.test", other),
