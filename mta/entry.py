@@ -149,7 +149,8 @@ class Result:
     The new state of one recipient; the other fields matter where it stays in the queue. `due` in seconds since 1970.
 
     `in_doubt`: whether the host may have the message and has not said so; None where the attempt got no answer that
-    could end an older doubt.
+    could end an older doubt. `site` and `code` are those of the attempt, None where they are not known: then the older
+    ones stay.
     """
 
     address: Address
@@ -159,6 +160,8 @@ class Result:
     counts: bool = True  # whether this was an attempt; waiting for a dead site is none
     delay_told: bool = False  # the report's bounce tells its sender of the delay
     in_doubt: bool | None = None
+    site: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,11 @@ config_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of the daemon that commands work on."""
+    """The files of the daemon that commands work on, and the configuration that names them."""
 
     spool: Path
     control: Path
+    config: Config
 
 
 def located(option: str | None) -> Path:
@@ -62,4 +63,4 @@ def loaded(option: str | None) -> Config:
 def files(option: str | None) -> Files:
     """The daemon's files as the configuration names them."""
     config = loaded(option)
-    return Files(spool=config.state_dir / FILE_NAME, control=config.control_path)
+    return Files(spool=config.state_dir / FILE_NAME, control=config.control_path, config=config)

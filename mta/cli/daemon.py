@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from mta.cli.configuration import Files
 from mta.cli.failure import CommandError
+from mta.routing.naming import route_names
 from mta.spool.answering import pages
 from mta.spool.errors import SpoolError
 
@@ -86,7 +88,7 @@ def rows(files: Files, command: str, words: Mapping[str, object]) -> Iterator[Ro
     if not files.spool.exists():
         raise CommandError(f"{files.spool}: there is no spool, so the daemon has not run here yet", os.EX_NOINPUT)
     try:
-        for page in pages(files.spool, command, words):
+        for page in pages(files.spool, command, words, time.time(), route_names(files.config)):
             yield from page
     except ValueError as error:
         raise CommandError(str(error), os.EX_USAGE) from None

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, cast
 
 import click
 
 from mta.cli import columns
-from mta.cli.configuration import config_option, files
+from mta.cli.configuration import Files, config_option, files
 from mta.cli.daemon import Connection, NotRunning, Row, rows
 from mta.cli.failure import CommandError
-
-Filters = dict[str, Any]
+from mta.cli.filters import filtered, words
 
 _HEADINGS = ("ID", "ARRIVED", ">SIZE", "STATE", ">TRIES", "DUE", "SENDER", "RECIPIENT", "LAST REPLY")
 # What a sender says of it, as it stands in the spool.
 _TLS = {"": "", "yes": "required (REQUIRETLS)", "no": "not required (TLS-Required: No)"}
-_STATES = ("queued", "held", "quarantined", "in-doubt")
 
 
 @click.group()
@@ -32,48 +30,26 @@ def queue() -> None:
     """List and change the queue. A filter's "*" stands for any text; all filters that are given must hold."""
 
 
-def _filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the arguments and options that select recipients, and --json."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
-        click.option("--state", type=click.Choice(_STATES), help="Only recipients in this state."),
-        click.option("--domain", help="Only recipients at this domain."),
-        click.option("--recipient", metavar="ADDRESS", help="Only this recipient."),
-        click.option("--sender", metavar="ADDRESS", help='Only from this sender; "" is the null sender.'),
-        click.argument("ids", metavar="[ID]...", nargs=-1),
-    ):
-        command = option(command)
-    return command
-
-
-def _words(ids: tuple[str, ...], filters: Filters) -> dict[str, object]:
-    """The words of a request: what was given, and nothing else."""
-    words: dict[str, object] = {key: value for key, value in filters.items() if value is not None}
-    if ids:
-        words["ids"] = list(ids)
-    return words
-
-
 @queue.command("list")
-@_filtered
+@filtered
 @click.option("--limit", type=click.IntRange(1), help="At most so many recipients.")
 @config_option
 def list_(config: str | None, as_json: bool, ids: tuple[str, ...], **filters: Any) -> None:
     """List the recipients in the queue, oldest message first."""
-    words = _words(ids, filters)
-    answer = rows(files(config), "queue.list", words)
+    asked = words(ids, filters)
+    answer = rows(files(config), "queue.list", asked)
     if as_json:
         _print_json(answer)
     elif not columns.write(_HEADINGS, map(_listed, answer)):
-        click.echo("Nothing matches." if words.keys() - {"limit"} else "The queue is empty.")
+        click.echo("Nothing matches." if asked.keys() - {"limit"} else "The queue is empty.")
 
 
 @queue.command()
-@_filtered
+@filtered
 @config_option
 def count(config: str | None, as_json: bool, ids: tuple[str, ...], **filters: Any) -> None:
     """Count the recipients in the queue by state."""
-    answer = rows(files(config), "queue.count", _words(ids, filters))
+    answer = rows(files(config), "queue.count", words(ids, filters))
     if as_json:
         _print_json(answer)
     else:
@@ -97,16 +73,22 @@ def show(config: str | None, as_json: bool, id_: str) -> None:
 def _changing(name: str, done: str, text: str) -> None:
     """Add a command that changes the queue."""
 
-    @_filtered
+    @filtered
     @click.option("--all", "everything", is_flag=True, help="The whole queue.")
+    @click.option("--dry-run", is_flag=True, help="Say how many it would be, show some, and change nothing.")
     @config_option
-    def command(config: str | None, as_json: bool, everything: bool, ids: tuple[str, ...], **filters: Any) -> None:
-        words = _words(ids, filters)
+    def command(
+        config: str | None, as_json: bool, everything: bool, dry_run: bool, ids: tuple[str, ...], **filters: Any
+    ) -> None:
+        asked = words(ids, filters)
         if everything:
-            words["all"] = True
+            asked["all"] = True
+        if dry_run:
+            preview(files(config), name, done, asked, as_json=as_json)
+            return
         try:
             with Connection(files(config).control) as connection:
-                changed = list(connection.ask(f"queue.{name}", words))
+                changed = list(connection.ask(f"queue.{name}", asked))
         except NotRunning:
             reason = f"the daemon is not running, and only it can {name} mail"
             raise CommandError(reason, os.EX_UNAVAILABLE) from None
@@ -125,6 +107,16 @@ _changing("hold", "held", "Stop the delivery of recipients until they are releas
 _changing("release", "released", "Release held recipients; they are due at once.")
 _changing("retry", "made due", "Try queued recipients at once.")
 _changing("discard", "discarded", "Drop recipients for good. Nobody is told.")
+
+
+def preview(place: Files, change: str, done: str, asked: dict[str, object], *, as_json: bool) -> None:
+    """Print how many recipients a change would be made to, and the first of them."""
+    answer = list(rows(place, "queue.preview", {"change": change, **asked}))
+    if as_json:
+        _print_json(answer)
+        return
+    click.echo(f"{answer[0]['count']} would be {done}.")
+    columns.write(_HEADINGS, map(_listed, answer[1:]))
 
 
 def _listed(row: Row) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from mta.config.schema import Config
 from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
 from mta.interfaces import IQueue
+from mta.routing.naming import route_names
 from mta.spool import answering, schema
 from mta.tls.configured import files
 from mta.tls.expiry import ExpiryWatch
@@ -88,7 +88,7 @@ class Operators:
         return Daemon(
             spool=storage.spool,
             queue=self._queue,
-            read=partial(answering.pages, self._path),
+            read=self._read,
             read_commands=frozenset(answering.READING),
             run_in_thread=storage.run_in_thread,
             clock=self._reactor,
@@ -98,6 +98,9 @@ class Operators:
             user_name=_user_name,
             status=lambda: Deferred.fromCoroutine(self._status()),
         )
+
+    def _read(self, command: str, words: Mapping[str, object]) -> Generator[list[Row], None, None]:
+        return answering.pages(self._path, command, words, self._reactor.seconds(), route_names(self._config))
 
     @property
     def _path(self) -> Path:

@@ -25,13 +25,17 @@ Value = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the outcomes of one attempt share: the message, and in seconds since 1970 when, and from when it is late."""
+    """
+    What the outcomes of one attempt share: the message, in seconds since 1970 when, and from when it is late, and the
+    site, None where nobody was asked.
+    """
 
     message: int
     arrived: float
     now: float
     expiry: float
     notice: float = math.inf
+    site: str | None = None
 
 
 def ending_of(outcomes: list[Outcome]) -> Ending:
@@ -139,6 +143,8 @@ def deferred(
         delay_told=dsn is not None,
         # A host that said nothing this time does not tell what became of the time before.
         in_doubt=True if outcome.in_doubt else None if outcome.reply is None else False,
+        site=moment.site,
+        code=f"{outcome.reply.code} {outcome.enhanced}" if outcome.reply else outcome.enhanced,
     )
     return result, Event(moment.message, moment.now, kind, str(recipient.address), detail)
 

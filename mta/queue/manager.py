@@ -375,7 +375,7 @@ class QueueManager:
         return self._spool.mark(job.active.entry.message, addresses, host)
 
     def _attempt_ended(self, found: list[tuple[QueuedRecipient, Outcome]], job: Job) -> None:
-        self._recorder.conclude(job.active, found)
+        self._recorder.conclude(job.active, found, job.destination.site)
         ending = concluding.ending_of([outcome for _recipient, outcome in found])
         silence = next((outcome for _recipient, outcome in found if isinstance(outcome, Deferral)), None)
         site = self._turns.ended(job, ending, silence)

@@ -71,14 +71,16 @@ class Recorder:
         self._hold_doubt = hold_doubt
         self.under_way = 0
 
-    def conclude(self, active: Active, outcomes: Iterable[tuple[QueuedRecipient, Outcome]]) -> None:
+    def conclude(
+        self, active: Active, outcomes: Iterable[tuple[QueuedRecipient, Outcome]], site: str | None = None
+    ) -> None:
         """
-        One job of a message is over, with these outcomes.
+        One job of a message is over, with these outcomes; `site` was asked, None: nobody was.
 
         The bad news is kept for the last job, so that one report tells all of it. What was delivered is recorded at
         once, or a crash would have it sent again; who asked to be told of that gets a report for each job.
         """
-        moment = self._moment(active)
+        moment = self._moment(active, site)
         dues: dict[int, float] = {}  # by attempt: recipients that went together come back together
         results: list[Result] = []
         events: list[Event] = []
@@ -148,10 +150,10 @@ class Recorder:
         self._log.failure("{id}: handling it failed", failure=fault, id=spell(active.entry.message))
         active.crash = f"{fault.type.__name__ if fault.type else 'error'}: {fault.value}"
 
-    def _moment(self, active: Active) -> Moment:
+    def _moment(self, active: Active, site: str | None = None) -> Moment:
         entry = active.entry
         notice = math.inf if entry.sender is None else self._schedule.notice(entry.arrived)
-        return Moment(entry.message, entry.arrived, self._clock.seconds(), active.expiry, notice)
+        return Moment(entry.message, entry.arrived, self._clock.seconds(), active.expiry, notice, site)
 
     def _next_try(self, moment: Moment, attempts: int) -> float:
         return self._schedule.next_try(moment.now, attempts, moment.expiry, self._rng)

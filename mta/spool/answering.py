@@ -1,5 +1,5 @@
 """
-Answer the reading commands: queue.list, queue.count, queue.show, trace.
+Answer the reading commands: queue.list, queue.count, queue.preview, queue.show, trace.
 
 Owns: the rows of JSON that each gives, the same from a running daemon's control socket and from a stopped one's file.
 Never: changes anything, imports Twisted.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from mta.ids import parse_id, spell
 from mta.selection import Selection, selection_from
 from mta.spool import reading
 from mta.spool.reading import Place, QueueRow
+from mta.spool.selecting import CHANGEABLE, Routes, bind
 
 Words = Mapping[str, object]
 Row = dict[str, object]
@@ -30,15 +31,30 @@ Rows = Generator[Row, None, None]
 PAGE = 1000
 
 
-def pages(path: Path, command: str, words: Words) -> Generator[list[Row], None, None]:
+# Recipients shown of what a change would be made to.
+SAMPLE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, and what its answer depends on: `now` in seconds since 1970, where recipients would go."""
+
+    words: Words
+    now: float = 0.0
+    routes: Routes | None = None
+
+
+def pages(
+    path: Path, command: str, words: Words, now: float = 0.0, routes: Routes | None = None
+) -> Generator[list[Row], None, None]:
     """
-    The rows that answer `command`, in pages, from the spool file at `path`.
+    The rows that answer `command` at `now`, in pages, from the spool file at `path`.
 
     No transaction stays open between two pages, so whoever reads slowly does not hold up the daemon's checkpoints. The
     iterator blocks on the disk; `close` it where it is not read to its end.
     """
     answer = READING[command]
-    with reading.opened(path) as database, closing(answer(database, words)) as rows:
+    with reading.opened(path) as database, closing(answer(database, Asked(words, now, routes))) as rows:
         while page := list(islice(rows, PAGE)):
             yield page
 
@@ -49,17 +65,18 @@ def count_in_doubt(path: Path) -> int:
         return reading.count(database, Selection(state=State.IN_DOUBT))[State.IN_DOUBT]
 
 
-def _list(database: sqlite3.Connection, words: Words) -> Rows:
-    filters = dict(words)
+def _list(database: sqlite3.Connection, asked: Asked) -> Rows:
+    filters = dict(asked.words)
     limit = filters.pop("limit", None)
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise ValueError("limit must be a number of rows")
     selection = selection_from(filters)
+    bind(database, selection, asked.routes)
     after: Place | None = None
     left = limit
     while left is None or left > 0:
         wanted = PAGE if left is None else min(PAGE, left)
-        rows = list(reading.list_queue(database, selection, wanted, after))
+        rows = list(reading.list_queue(database, selection, wanted, after, now=asked.now))
         yield from map(_row, rows)
         if len(rows) < wanted:
             return
@@ -67,29 +84,45 @@ def _list(database: sqlite3.Connection, words: Words) -> Rows:
         left = None if left is None else left - wanted
 
 
-def _count(database: sqlite3.Connection, words: Words) -> Rows:
-    for state, number in reading.count(database, selection_from(words)).items():
+def _count(database: sqlite3.Connection, asked: Asked) -> Rows:
+    selection = selection_from(asked.words)
+    bind(database, selection, asked.routes)
+    for state, number in reading.count(database, selection, asked.now).items():
         yield {"state": state.value, "count": number}
 
 
-def _show(database: sqlite3.Connection, words: Words) -> Rows:
-    found = reading.show(database, _id(words))
+def _preview(database: sqlite3.Connection, asked: Asked) -> Rows:
+    """How many recipients a change would be made to, and the first of them."""
+    filters = dict(asked.words)
+    change = filters.pop("change", None)
+    if not isinstance(change, str) or change not in CHANGEABLE:
+        raise ValueError(f"change must be one of {', '.join(CHANGEABLE)}")
+    filters.pop("all", None)
+    selection = selection_from(filters)
+    bind(database, selection, asked.routes)
+    yield {"count": reading.count_changeable(database, selection, asked.now, change)}
+    yield from map(_row, reading.list_queue(database, selection, SAMPLE, now=asked.now, change=change))
+
+
+def _show(database: sqlite3.Connection, asked: Asked) -> Rows:
+    found = reading.show(database, _id(asked.words))
     if found is None:
-        raise LookupError(f"{words['id']} is not in the queue; `mta trace` may know what became of it")
+        raise LookupError(f"{asked.words['id']} is not in the queue; `mta trace` may know what became of it")
     row = asdict(found)
     yield {"id": spell(row.pop("message")), **row, "recipients": [_row(each) for each in found.recipients]}
 
 
-def _trace(database: sqlite3.Connection, words: Words) -> Rows:
-    events = reading.trace(database, _id(words))
+def _trace(database: sqlite3.Connection, asked: Asked) -> Rows:
+    events = reading.trace(database, _id(asked.words))
     if not events:
-        raise LookupError(f"nothing is known of {words['id']}")
+        raise LookupError(f"nothing is known of {asked.words['id']}")
     yield from map(_event, events)
 
 
-READING: Mapping[str, Callable[[sqlite3.Connection, Words], Rows]] = {
+READING: Mapping[str, Callable[[sqlite3.Connection, Asked], Rows]] = {
     "queue.list": _list,
     "queue.count": _count,
+    "queue.preview": _preview,
     "queue.show": _show,
     "trace": _trace,
 }
@@ -114,6 +147,9 @@ def _row(row: QueueRow) -> Row:
         "attempts": row.attempts,
         "due": row.due,
         "last_reply": row.last_reply,
+        "site": row.site,
+        "code": row.code,
+        "operation": row.operation,
     }
 
 

@@ -10,13 +10,13 @@ Each change takes `limit` recipients at most and never finds the same one again,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from mta.events import Event, Kind
 from mta.selection import Selection
 from mta.spool import storing
 from mta.spool.schema import SpoolConnection
-from mta.spool.selecting import where
+from mta.spool.selecting import CHANGEABLE, where
 
 Pairs = list[tuple[int, str]]
 Change = Callable[[SpoolConnection, Selection, str, float, int], Pairs]
@@ -24,7 +24,7 @@ Change = Callable[[SpoolConnection, Selection, str, float, int], Pairs]
 
 def hold(database: SpoolConnection, selection: Selection, by: str, now: float, limit: int) -> Pairs:
     """Stop delivery of what is queued."""
-    pairs = _select(database, selection, "r.state = 'queued'", (), limit)
+    pairs = _select(database, selection, "hold", now, limit)
     _set(database, "state = 'held'", (), pairs)
     _note(database, pairs, Kind.HELD, by, now)
     _refresh(database, pairs)
@@ -33,7 +33,7 @@ def hold(database: SpoolConnection, selection: Selection, by: str, now: float, l
 
 def unhold(database: SpoolConnection, selection: Selection, by: str, now: float, limit: int) -> Pairs:
     """Let what is held or in quarantine be delivered, at once; its crashes are forgiven."""
-    pairs = _select(database, selection, "r.state IN ('held', 'quarantined')", (), limit)
+    pairs = _select(database, selection, "release", now, limit)
     _set(database, "state = 'queued', due = ?", (now,), pairs)
     database.executemany("UPDATE messages SET crashes = 0 WHERE id = ?", [(message,) for message in _messages(pairs)])
     _note(database, pairs, Kind.RELEASED, by, now)
@@ -43,7 +43,7 @@ def unhold(database: SpoolConnection, selection: Selection, by: str, now: float,
 
 def retry(database: SpoolConnection, selection: Selection, by: str, now: float, limit: int) -> Pairs:
     """Make what waits for a later time due at once."""
-    pairs = _select(database, selection, "r.state = 'queued' AND r.due > ?", (now,), limit)
+    pairs = _select(database, selection, "retry", now, limit)
     _set(database, "due = ?", (now,), pairs)
     _note(database, pairs, Kind.RETRIED, by, now)
     _refresh(database, pairs)
@@ -57,7 +57,7 @@ def discard(database: SpoolConnection, selection: Selection, by: str, now: float
     Where a message is claimed an attempt may be under way: the recipient is marked, and dropped when the claim ends
     without it having been delivered.
     """
-    pairs = _select(database, selection, "r.state <> 'discarded'", (), limit)
+    pairs = _select(database, selection, "discard", now, limit)
     claimed = {
         message
         for message in _messages(pairs)
@@ -97,12 +97,12 @@ def shrink(database: SpoolConnection, spare: int, limit: int) -> int:
     return int(surplus)
 
 
-def _select(database: SpoolConnection, selection: Selection, state: str, values: Iterable[object], limit: int) -> Pairs:
-    condition, bound = where(selection)
+def _select(database: SpoolConnection, selection: Selection, change: str, now: float, limit: int) -> Pairs:
+    condition, values = where(selection, now)
     rows = database.execute(
         "SELECT r.message, r.address FROM recipients r JOIN messages m ON m.id = r.message"
-        f" WHERE {condition} AND {state} LIMIT ?",
-        (*bound, *values, limit),
+        f" WHERE {condition} AND {CHANGEABLE[change]} LIMIT :limit",
+        {**values, "now": now, "limit": limit},
     )
     return [(message, address) for message, address in rows]
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from mta.events import Event
 from mta.spool.errors import SpoolError
 
-VERSION = 4
+VERSION = 5
 FILE_NAME = "spool.sqlite"
 
 # PRAGMA application_id: tells a file of ours from any other SQLite database. "MTAq" in ASCII.
@@ -41,6 +41,13 @@ CHUNK_SIZE = 256 * 1024
 # recipients.marked is the host that may have the whole message of the attempt under way, NULL before that; found at a
 # start it is an attempt without an outcome. in_doubt is 1 where such an attempt was the last that could tell. The two
 # say nothing of what is done next: that is the state.
+#
+# recipients.site and .code are of the last attempt that ended in a deferral. operation is the last operation of an
+# operator that changed the recipient, and former what it was before; both go a day after that. What an operation has
+# discarded stays until then.
+#
+# operations are what operators did: message and address are the place up to which it is done, so that a start goes on
+# with it where it has not ended. imported has which message of which archive is here already.
 #
 # chunks has the content of small messages and the first chunk of large ones: what is behind it stands in a file. In
 # memory there are no files, and up to version 2 there were none: then all stands here. Chunks may stand there before
@@ -76,9 +83,14 @@ CREATE TABLE recipients (
     details    TEXT,
     marked     TEXT,
     in_doubt   INTEGER NOT NULL DEFAULT 0,
+    site       TEXT,
+    code       TEXT,
+    operation  INTEGER,
+    former     TEXT,                     -- JSON
     PRIMARY KEY (message, address)
 ) WITHOUT ROWID;
 CREATE INDEX recipients_in_doubt ON recipients (message) WHERE in_doubt = 1;
+CREATE INDEX recipients_operation ON recipients (operation, message, address) WHERE operation IS NOT NULL;
 CREATE TABLE chunks (
     message  INTEGER NOT NULL,
     number   INTEGER NOT NULL,
@@ -100,6 +112,33 @@ CREATE INDEX events_message ON events (message);
 CREATE INDEX events_at ON events (at);
 """
 
+_SURGERY = """
+CREATE TABLE operations (
+    number    INTEGER PRIMARY KEY AUTOINCREMENT,
+    at        REAL NOT NULL,
+    orderer   TEXT NOT NULL,
+    command   TEXT NOT NULL,
+    words     TEXT NOT NULL,             -- JSON
+    changed   INTEGER NOT NULL DEFAULT 0,
+    message   INTEGER,
+    address   TEXT,
+    ended     INTEGER NOT NULL DEFAULT 0,
+    undone_by INTEGER
+);
+CREATE TABLE rules (
+    number    INTEGER PRIMARY KEY AUTOINCREMENT,
+    at        REAL NOT NULL,
+    orderer   TEXT NOT NULL,
+    words     TEXT NOT NULL              -- JSON
+);
+CREATE TABLE imported (
+    archive   TEXT NOT NULL,
+    message   INTEGER NOT NULL,
+    PRIMARY KEY (archive, message)
+) WITHOUT ROWID;
+"""
+TABLES += _SURGERY
+
 # version -> the statements that lead to it from the one before.
 MIGRATIONS: dict[int, str] = {
     2: """
@@ -115,6 +154,15 @@ CREATE INDEX messages_waiting ON messages (waits_for) WHERE claim IS NULL AND wa
     # What a sender says of TLS (RFC 8689) may stand in messages.details from here on: version 3 would not heed it, and
     # send in clear what must not be.
     4: "",
+    # Version 4 would not heed where an operator sends a recipient, and would keep what is discarded for ever.
+    5: """
+ALTER TABLE recipients ADD COLUMN site TEXT;
+ALTER TABLE recipients ADD COLUMN code TEXT;
+ALTER TABLE recipients ADD COLUMN operation INTEGER;
+ALTER TABLE recipients ADD COLUMN former TEXT;
+CREATE INDEX recipients_operation ON recipients (operation, message, address) WHERE operation IS NOT NULL;
+"""
+    + _SURGERY,
 }
 
 

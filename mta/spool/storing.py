@@ -182,13 +182,16 @@ def record(database: SpoolConnection, report: Report, worker: int, unreadable: s
             database.execute(
                 # The word of an operator who held or discarded it meanwhile counts.
                 "UPDATE recipients SET due = ?, attempts = attempts + ?, last_reply = ?, marked = NULL,"
-                " in_doubt = coalesce(?, in_doubt), state = CASE state WHEN 'queued' THEN ? ELSE state END"
+                " in_doubt = coalesce(?, in_doubt), site = coalesce(?, site), code = coalesce(?, code),"
+                " state = CASE state WHEN 'queued' THEN ? ELSE state END"
                 " WHERE message = ? AND address = ?",
                 (
                     result.due,
                     int(result.counts),
                     storable(result.last_reply),
                     result.in_doubt,
+                    result.site,
+                    result.code,
                     result.state.value,
                     message,
                     str(result.address),

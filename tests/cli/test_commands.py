@@ -134,6 +134,19 @@ class StartTests(CommandCase):
 
 
 class StoppedDaemonTests(CommandCase):
+    def test_dry_run(self) -> None:
+        """What a change would be made to is told without a daemon, with the same filters as everywhere."""
+        self.fill()
+        said = self.mta("queue", "hold", "--reply", "450*red", "--smaller", "1M", "--older", "1m", "--dry-run")
+        self.assertEqual(0, said.returncode, said.stderr)
+        self.assertEqual("1 would be held.", said.stdout.decode().splitlines()[0])
+        self.assertIn(spell(77), said.stdout.decode())
+        self.assertEqual(b"0 would be held.\n", self.mta("queue", "hold", "--route", "smtp:*", "--dry-run").stdout)
+        self.assertIn(b"1 would be held.", self.mta("queue", "hold", "--route", "MX lookup", "--dry-run").stdout)
+        found = self.mta("queue", "discard", "--all", "--dry-run", "--json").stdout.splitlines()
+        self.assertEqual([{"count": 1}, spell(77)], [json.loads(found[0]), json.loads(found[1])["id"]])
+        self.assert_fails(os.EX_USAGE, "not a duration", self.mta("queue", "list", "--older", "2"))
+
     def test_reading(self) -> None:
         """The queue of a stopped daemon is listed, counted, shown and traced from its file."""
         self.fill()

@@ -170,7 +170,10 @@ class AnsweringTests(SpoolFileCase):
         add_message(self.database, 1, "a@x.test")
         identity = spell(1)
         self.assertEqual(
-            ["id", "arrived", "sender", "size", "recipient", "state", "attempts", "due", "last_reply"],
+            [
+                *("id", "arrived", "sender", "size", "recipient", "state", "attempts", "due", "last_reply"),
+                *("site", "code", "operation"),
+            ],
             list(self.ask("queue.list")[0]),
         )
         self.assertEqual({"state": "queued", "count": 1}, self.ask("queue.count")[0])
@@ -180,6 +183,20 @@ class AnsweringTests(SpoolFileCase):
             [{"id": identity, "at": 1.5, "kind": "accepted", "recipient": None, "detail": {"size": 40}}],
             self.ask("trace", id=identity.lower()),
         )
+
+    def test_preview(self) -> None:
+        """What a change would be made to is counted, the first of them shown, and nothing changes."""
+        add_message(self.database, 1, *(f"{letter}@x.test" for letter in "abcdefghijklmno"))
+        add_message(self.database, 2, "a@x.test", state="held")
+        count, *sample = self.ask("queue.preview", change="hold", domain="x.test")
+        self.assertEqual(({"count": 15}, 10), (count, len(sample)))
+        self.assertEqual("a@x.test", sample[0]["recipient"])
+        self.assertEqual([{"count": 0}], self.ask("queue.preview", change="retry"))
+        self.assertEqual({"count": 1}, self.ask("queue.preview", change="release", all=True)[0])
+        self.assertEqual({"count": 16}, self.ask("queue.preview", change="discard")[0])
+        self.assertEqual(16, len(self.ask("queue.list")))
+        self.assertRaises(ValueError, self.ask, "queue.preview", change="eat")
+        self.assertRaises(ValueError, self.ask, "queue.preview", change="hold", route="x")
 
     def test_bad_words(self) -> None:
         """A word that is unknown or of the wrong kind is an error that names it; an unknown id is another."""
