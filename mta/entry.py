@@ -58,7 +58,8 @@ class QueuedRecipient:
     A recipient that is due: how often it was tried, and when it is due in seconds since 1970.
 
     `notify`, `orcpt`, `named` as in `mta.envelope.Recipient`; `delay_told`: its sender has had a notice of the delay;
-    `last_reply`: why it is still here, as people read it in the queue.
+    `last_reply`: why it is still here, as people read it in the queue. `next_hop` is where an operator sends it, ""
+    where the routes decide; `ended` is what its sender is told where an operator gave it up.
     """
 
     address: Address
@@ -69,6 +70,8 @@ class QueuedRecipient:
     delay_told: bool = False
     last_reply: str = ""
     named: str = ""
+    next_hop: str = ""
+    ended: str | None = None
 
     @property
     def recipient(self) -> Recipient:

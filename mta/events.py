@@ -29,6 +29,10 @@ class Kind(Enum):
     HELD = "held"
     RELEASED = "released"
     RETRIED = "retried"
+    REROUTED = "rerouted"
+    ENDED = "ended"
+    RESTORED = "restored"
+    IMPORTED = "imported"
     CRASHED = "crashed"
     QUARANTINED = "quarantined"
 
@@ -84,10 +88,29 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "Its lifetime ended after a last attempt; `dsn` as in bounced.",
             ("attempt", "reason", "host", "phase", "reply", "code", "choice", "dsn"),
         ),
-        Kind.DISCARDED: ("An operator or a rule dropped it, and nobody is told.", ("by", "reason")),
-        Kind.HELD: ("An operator or a rule stopped its delivery until it is released.", ("by", "reason")),
-        Kind.RELEASED: ("A held recipient may be delivered again.", ("by",)),
-        Kind.RETRIED: ("An operator asked for an attempt at once.", ("by",)),
+        Kind.DISCARDED: (
+            "An operator or a rule dropped it, and nobody is told; `operation` as in held.",
+            ("by", "reason", "operation"),
+        ),
+        Kind.HELD: (
+            "An operator or a rule stopped its delivery until it is released; `mta undo` takes the `operation` back.",
+            ("by", "reason", "operation"),
+        ),
+        Kind.RELEASED: ("A held recipient may be delivered again.", ("by", "operation")),
+        Kind.RETRIED: ("An operator asked for an attempt at once.", ("by", "operation")),
+        Kind.REROUTED: (
+            "An operator chose where the next attempts go; without `next_hop` the routes decide again.",
+            ("by", "next_hop", "operation"),
+        ),
+        Kind.ENDED: ("An operator gave it up: its sender is told the `reason`.", ("by", "reason", "operation")),
+        Kind.RESTORED: (
+            "An operator undid an operation: the recipient is what it was before, a discarded one as well.",
+            ("by", "operation", "undoes"),
+        ),
+        Kind.IMPORTED: (
+            "It came from an archive of another queue, where it was message `of`; all before that is told there.",
+            ("by", "archive", "of"),
+        ),
         Kind.CRASHED: (
             "Handling the message raised an exception of ours; it is tried again later.",
             ("reason", "crashes"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mta.envelope import Envelope, Origin, RequireTls
     from mta.identity import Step
     from mta.lookup import Answer
+    from mta.order import Done, Order
     from mta.outcome import Deferral, Failure, Outcome
     from mta.selection import Selection
     from mta.sts_policy import StsPolicy
@@ -156,6 +157,27 @@ class ISpool(Interface):
 
     def close() -> Deferred[None]:
         """Finish what is under way, give back this worker's claims and close."""
+
+
+class ISurgery(Interface):
+    """
+    What operators do to the queue, in operations that can be undone for a day.
+
+    An operation goes on in small transactions. All fail with `mta.spool.SpoolError`: what is not done then is done at
+    the next start.
+    """
+
+    def operate(order: Order, routes: Callable[[str], tuple[str, ...]] | None = None) -> Deferred[Done]:
+        """Carry out an order; `routes` gives the names of a recipient's route, for a selection that asks for it.
+
+        Fails with ValueError where it can't be carried out, with the reason for the operator.
+        """
+
+    def resume(routes: Callable[[str], tuple[str, ...]] | None = None) -> Deferred[list[Done]]:
+        """Go on with what was left in the middle."""
+
+    def expire(before: float) -> Deferred[None]:
+        """Forget the operations older than `before` (seconds since 1970), and what they discarded."""
 
 
 class IResolver(Interface):

@@ -12,10 +12,12 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from zope.interface import implementer
 
 from fuzz.input import cut, options, text
 from mta.admin.control import MAX_LINE, ControlProtocol, Daemon
-from mta.interfaces import ISpool
+from mta.interfaces import ISpool, ISurgery
+from mta.order import Done, Order
 from mta.selection import Selection, selection_from
 from tests.server.fakes import FakeQueue, FakeSpool
 
@@ -35,6 +37,10 @@ WORDS = (
     b'"domain": "b.test"',
     b'"recipient": "*"',
     b'"ids": [',
+    b'{"command": "queue.reroute", "all": true, "to": "mx:"}\n',
+    b'{"command": "queue.bounce", "domain": "b.test", "text": "x"}\n',
+    b'{"command": "undo", "operation": 1}\n',
+    b'"older": 1, "larger": 2',
     b"\n",
     b"[",
     b"{",
@@ -45,16 +51,18 @@ WORDS = (
 )
 
 
-class _Spool(FakeSpool):
-    """A spool where every change finds the same recipient."""
+@implementer(ISurgery)
+class _Surgery:
+    """Every operation finds the same recipient."""
 
-    def changed(self, *_arguments: object) -> Deferred[list[tuple[int, str]]]:
-        return succeed([(1, "a@b.test")])
+    def operate(self, order: Order, routes: object = None) -> Deferred[Done]:  # noqa: ARG002
+        return succeed(Done(order, 1, [(1, "a@b.test")]))
 
-    hold = unhold = discard = changed
+    def resume(self, routes: object = None) -> Deferred[list[Done]]:  # noqa: ARG002
+        return succeed([])
 
-    def retry(self, selection: Selection, by: str, now: float) -> Deferred[list[tuple[int, str]]]:  # noqa: ARG002
-        return self.changed()
+    def expire(self, before: float) -> Deferred[None]:  # noqa: ARG002
+        return succeed(None)
 
 
 class _Queue(FakeQueue):
@@ -82,7 +90,8 @@ def _read(_command: str, words: Mapping[str, object]) -> Generator[list[Row], No
 def _answers(pieces: list[bytes]) -> bytes:
     clock = Clock()
     daemon = Daemon(
-        spool=cast("ISpool", _Spool()),
+        spool=cast("ISpool", FakeSpool()),
+        surgery=_Surgery(),
         queue=_Queue(),
         read=_read,
         read_commands=READS,

@@ -25,7 +25,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mta.admin.changing import CHANGES, change, selected
+from mta.admin.changing import COMMANDS, ordered, told
 from mta.admin.peer import uid_of
 from mta.admin.request import (
     RequestError,
@@ -37,7 +37,7 @@ from mta.admin.request import (
 )
 from mta.admin.submission import Announcement, ContentError, Submission, announced, announced_size
 from mta.ids import spell
-from mta.interfaces import IQueue, ISpool
+from mta.interfaces import IQueue, ISpool, ISurgery
 from mta.spool.errors import SpoolError
 
 # A thousand recipients of 256 octets, or tens of thousands of queue ids, fit in a line.
@@ -55,10 +55,12 @@ class Daemon:
 
     `read` gives the pages of rows of one of the `read_commands`, and blocks: it runs through `run_in_thread`
     (`mta.spool.answering.pages` bound to the spool file). `message_size` is in octets; `storage_room` False refuses new
-    mail for now; `user_name` spells a uid, for events; `status` gives the words of the status command.
+    mail for now; `user_name` spells a uid, for events; `status` gives the words of the status command;
+    `routes` makes what gives the names of a recipient's route.
     """
 
     spool: ISpool
+    surgery: ISurgery
     queue: IQueue
     read: Callable[[str, Mapping[str, object]], Generator[list[Row], None, None]]
     read_commands: frozenset[str]
@@ -69,6 +71,7 @@ class Daemon:
     storage_room: Callable[[], bool]
     user_name: Callable[[int], str]
     status: Callable[[], Deferred[Row]]
+    routes: Callable[[], Callable[[str], tuple[str, ...]]] | None = None
 
 
 class ControlProtocol(LineReceiver):
@@ -154,18 +157,26 @@ class ControlProtocol(LineReceiver):
         daemon = self._daemon
         if command in daemon.read_commands:
             await self._read(command, words)
-        elif command in CHANGES:
-            selection = checked(selected, words)
-            now = daemon.clock.seconds()
-            pairs = await change(CHANGES[command], selection, daemon.spool, daemon.queue, self._by, now)
-            for begin in range(0, len(pairs), ROWS_AT_ONCE):
-                part = pairs[begin : begin + ROWS_AT_ONCE]
-                await self._rows([{"id": spell(message), "recipient": recipient} for message, recipient in part])
-            self._end({"ok": True, "changed": len(pairs)})
+        elif command in COMMANDS:
+            await self._operate(command, words)
         elif command == "status":
             self._end({**await daemon.status(), "ok": True})
         else:
             raise RequestError(f"unknown command {command!r}")
+
+    async def _operate(self, command: str, words: Words) -> None:
+        daemon = self._daemon
+        order = checked(ordered, command, words, self._by, daemon.clock.seconds())
+        try:
+            done = await daemon.surgery.operate(order, daemon.routes() if daemon.routes else None)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        told(done, daemon.queue)
+        for begin in range(0, len(done.changed), ROWS_AT_ONCE):
+            part = done.changed[begin : begin + ROWS_AT_ONCE]
+            await self._rows([{"id": spell(message), "recipient": recipient} for message, recipient in part])
+        end: Row = {"ok": True, "changed": len(done.changed), "operation": done.operation}
+        self._end({**end, "stayed": done.stayed} if done.stayed else end)
 
     async def _read(self, command: str, words: Words) -> None:
         """Pass on page after page, each read in a thread, none before the client has taken the one before."""

@@ -41,6 +41,7 @@ COMMANDS = {
     "tls": Lazy("mta.cli.tls", "tls", "Make a first certificate."),
     "tlsrpt": Lazy("mta.cli.tlsrpt", "tlsrpt", "Look at what is counted for reports on TLS."),
     "trace": Lazy("mta.cli.trace", "trace", "Print every event of a message."),
+    "undo": Lazy("mta.cli.undo", "undo", "Undo a change of the queue."),
     "user": Lazy("mta.cli.user", "user", "Add and change the users who log in to send mail."),
 }
 

@@ -18,12 +18,14 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from mta.admin.changing import told
 from mta.admin.control import ControlFactory, Daemon
 from mta.admin.listening import ControlSocketError, listen
 from mta.config.schema import Config
 from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
 from mta.interfaces import IQueue
+from mta.order import KEPT, Done
 from mta.routing.naming import route_names
 from mta.spool import answering, schema
 from mta.tls.configured import files
@@ -68,6 +70,13 @@ class Operators:
             raise StartError(str(error), os.EX_UNAVAILABLE) from error
         self._pruning.start(PRUNE_INTERVAL, now=False)
         self._expiry.start()
+        resumed = self._storage.spool.surgery.resume(route_names(self._config))
+        resumed.addCallback(self._tell)
+        resumed.addErrback(lambda fault: self._log.error("an operation is not finished: {why}", why=fault.value))
+
+    def _tell(self, resumed: list[Done]) -> None:
+        for done in resumed:
+            told(done, self._queue)
 
     def change_to(self, config: Config) -> None:
         """Go on with another configuration."""
@@ -87,6 +96,8 @@ class Operators:
         config, storage = self._config, self._storage
         return Daemon(
             spool=storage.spool,
+            surgery=storage.spool.surgery,
+            routes=lambda: route_names(self._config),
             queue=self._queue,
             read=self._read,
             read_commands=frozenset(answering.READING),
@@ -115,8 +126,9 @@ class Operators:
 
     def _prune(self) -> Deferred[None]:
         pruned = self._storage.spool.prune(self._reactor.seconds() - self._config.queue.events_keep)
+        pruned.addCallback(lambda _count: self._storage.spool.surgery.expire(self._reactor.seconds() - KEPT))
         pruned.addErrback(lambda fault: self._log.error("old events stay: {why}", why=fault.value))
-        return pruned.addCallback(lambda _count: None)
+        return pruned.addCallback(lambda _ended: None)
 
 
 def _user_name(uid: int) -> str:

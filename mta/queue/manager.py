@@ -158,10 +158,14 @@ class QueueManager:
         self._admit(entry)
 
     def withdraw(self, pairs: Iterable[tuple[int, str]]) -> None:
+        concerned = set()
         for message, address in pairs:
             active = self._actives.get(message)
             if active is not None:
                 active.withdrawn.add(address)
+                concerned.add(active)
+        for job in self._turns.withdraw(concerned) if concerned else ():
+            self._recorder.job_done(job.active, [], [])
 
     def due_changed(self) -> None:
         self._turns.forgive()
@@ -347,11 +351,9 @@ class QueueManager:
         """Its turn has come."""
         entry = job.active.entry
         job.began = self._clock.seconds()
-        routed = concluding.routed(job)
         if job.active.withdrawn:
-            withdrawn = job.active.withdrawn
-            job.recipients = [item for item in job.recipients if str(item.address) not in withdrawn]
-            routed = [event for event in routed if event.recipient not in withdrawn]
+            job.withdraw()
+        routed = concluding.routed(job)
         if not job.recipients:
             self._turns.ended(job, Ending.OUR_FAULT)
             self._recorder.job_done(job.active, [], [])

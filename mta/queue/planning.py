@@ -8,6 +8,7 @@ Never: starts or records anything. Routes are asked at each attempt, so that a c
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
@@ -17,8 +18,9 @@ from mta.address import Address
 from mta.destination import Destination, Route
 from mta.entry import Entry, QueuedRecipient
 from mta.interfaces import IDestinations, ITlsPolicies
-from mta.outcome import Deferral, Failure
+from mta.outcome import Deferral, Failure, Phase
 from mta.queue.window import Active, Job
+from mta.routing.next_hops import parse_next_hop
 from mta.tls_policy import DEFAULT_POLICY, TlsPolicy
 
 Located = Destination | Deferral | Failure
@@ -28,6 +30,12 @@ class Routes(Protocol):
     """`mta.routing.router.Router`."""
 
     def route(self, address: Address) -> Route: ...
+
+
+@lru_cache(maxsize=64)
+def chosen(next_hop: str) -> Route:
+    """The route of a recipient whose next hop an operator chose. Raises ValueError where it is none."""
+    return Route(parse_next_hop(next_hop), "operator")
 
 
 def _first_fault(fault: Fault) -> Fault:
@@ -76,9 +84,14 @@ class Planner:
     def plan(self, active: Active, now: float) -> Plan | Deferred[Plan]:
         """The plan for a message: at once, unless the DNS has to be asked."""
         wanted: dict[tuple[Route, str], list[QueuedRecipient]] = {}
+        nowhere: list[tuple[QueuedRecipient, Deferral | Failure]] = []
         for recipient in active.entry.recipients:
             address = recipient.address
-            wanted.setdefault((self._router.route(address), address.domain), []).append(recipient)
+            if recipient.ended is not None:
+                nowhere.append((recipient, Failure(recipient.ended, Phase.QUEUE)))
+                continue
+            route = chosen(recipient.next_hop) if recipient.next_hop else self._router.route(address)
+            wanted.setdefault((route, address.domain), []).append(recipient)
         groups = [(route.rule, recipients) for (route, _domain), recipients in wanted.items()]
         entry = active.entry
         known: list[Located] = []
@@ -91,10 +104,10 @@ class Planner:
                 known.append(located)
                 asked.append(succeed(located))
         if len(known) == len(groups):
-            return self._grouped(active, now, groups, known)
+            return self._grouped(active, now, groups, known, nowhere)
         waiting = gatherResults(asked, consumeErrors=True)
         waiting.addErrback(_first_fault)
-        return waiting.addCallback(lambda found: self._grouped(active, now, groups, found))
+        return waiting.addCallback(lambda found: self._grouped(active, now, groups, found, nowhere))
 
     def _locate(self, route: Route, domain: str, entry: Entry) -> Located | Deferred[Located]:
         """The destination with what the domain or the sender demands of it: who demands different things parts here."""
@@ -112,9 +125,14 @@ class Planner:
         return _joined(located, policy, route)
 
     def _grouped(
-        self, active: Active, now: float, groups: list[tuple[str, list[QueuedRecipient]]], located: list[Located]
+        self,
+        active: Active,
+        now: float,
+        groups: list[tuple[str, list[QueuedRecipient]]],
+        located: list[Located],
+        nowhere: list[tuple[QueuedRecipient, Deferral | Failure]],
     ) -> Plan:
-        plan = Plan()
+        plan = Plan(nowhere=nowhere)
         filling: dict[Destination, Job] = {}  # the last, unfilled job for a destination
         for (rule, recipients), found in zip(groups, located, strict=True):
             for recipient in recipients:

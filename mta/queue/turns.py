@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Protocol
 
 from mta.outcome import Deferral
 from mta.policy.counts import LocalPlaces
 from mta.queue.sites import SiteLimits, SiteWindow
-from mta.queue.window import Job
+from mta.queue.window import Active, Job
 
 # Sites remembered, unless more have something to do; a forgotten one begins with the initial window again.
 MAX_SITES = 10_000
@@ -179,6 +179,18 @@ class Turns:
         for site in self._sites.values():
             site.waiting.clear()
         return jobs
+
+    def withdraw(self, actives: Collection[Active]) -> list[Job]:
+        """Take those who are withdrawn from the jobs of these messages that wait; the jobs that have nobody left."""
+        empty: list[Job] = []
+        for site in self._sites.values():
+            concerned = [job for job in site.waiting if job.active in actives]
+            for job in concerned:
+                job.withdraw()
+            if gone := [job for job in concerned if not job.recipients]:
+                empty += gone
+                site.waiting = deque(job for job in site.waiting if job.recipients)
+        return empty
 
     def _clear_if_dead(self, site: SiteQueue) -> None:
         if site.waiting and site.window.is_dead(self._now()):

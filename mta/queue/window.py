@@ -81,3 +81,9 @@ class Job:
     began: float = 0.0
     rules: list[str] = field(default_factory=list)
     marked: set[Address] = field(default_factory=set)
+
+    def withdraw(self) -> None:
+        """Leave out whom an operator took away."""
+        withdrawn = self.active.withdrawn
+        left = [pair for pair in zip(self.recipients, self.rules, strict=True) if str(pair[0].address) not in withdrawn]
+        self.recipients, self.rules = [recipient for recipient, _rule in left], [rule for _recipient, rule in left]

@@ -8,6 +8,7 @@ Fails: ValueError for a bad word, LookupError where the message is unknown, `Spo
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
@@ -104,6 +105,26 @@ def _preview(database: sqlite3.Connection, asked: Asked) -> Rows:
     yield from map(_row, reading.list_queue(database, selection, SAMPLE, now=asked.now, change=change))
 
 
+def _operations(database: sqlite3.Connection, asked: Asked) -> Rows:
+    """What operators did, the last first."""
+    if asked.words:
+        raise ValueError("undo.list takes no words")
+    rows = database.execute(
+        "SELECT number, at, orderer, command, words, changed, ended, undone_by FROM operations ORDER BY number DESC"
+    )
+    for number, at, orderer, command, words, changed, ended, undone_by in rows.fetchall():
+        yield {
+            "operation": number,
+            "at": at,
+            "by": orderer,
+            "command": command,
+            "words": json.loads(words),
+            "changed": changed,
+            "ended": bool(ended),
+            "undone_by": undone_by,
+        }
+
+
 def _show(database: sqlite3.Connection, asked: Asked) -> Rows:
     found = reading.show(database, _id(asked.words))
     if found is None:
@@ -125,6 +146,7 @@ READING: Mapping[str, Callable[[sqlite3.Connection, Asked], Rows]] = {
     "queue.preview": _preview,
     "queue.show": _show,
     "trace": _trace,
+    "undo.list": _operations,
 }
 
 

@@ -28,7 +28,10 @@ CHANGEABLE: Mapping[str, str] = {
     "hold": "r.state = 'queued'",
     "release": "r.state IN ('held', 'quarantined')",
     "retry": "r.state = 'queued' AND r.due > :now",
+    "reroute": IN_QUEUE,
+    "unroute": f"""{IN_QUEUE} AND r.details LIKE '%"next_hop"%'""",
     "discard": IN_QUEUE,
+    "bounce": f"""{IN_QUEUE} AND ifnull(r.details, '') NOT LIKE '%"ended"%'""",
 }
 
 # The rule and the next hop that a recipient would go by, by its address; "" is unknown.

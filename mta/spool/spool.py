@@ -35,6 +35,7 @@ from mta.spool.fresh import FreshContent
 from mta.spool.schema import SpoolConnection
 from mta.spool.soundness import Files
 from mta.spool.storing import RetryIn
+from mta.spool.surgery import Surgery
 from mta.spool.threaded import LINGER, ThreadedCommit
 from mta.spool.turn import WritersTurn
 
@@ -78,7 +79,8 @@ class Spool:
     """
     `writing` and `reading` run functions of a connection to the database; `worker` is our row in workers.
 
-    `damage` says why nothing is written any more (a damaged page, a file that is gone), "" while all is well.
+    `damage` says why nothing is written any more (a damaged page, a file that is gone), "" while all is well; `surgery`
+    is for operators.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Spool:
         self._fresh = FreshContent()
         self.largest_id = largest_id
         self.damage = damage
+        self.surgery = Surgery(writing.submit)
 
     def receive(self, message: int) -> IReceiving:
         def submit(work: Callable[[SpoolConnection], T]) -> Deferred[T]:

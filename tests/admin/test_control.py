@@ -82,6 +82,7 @@ class ControlCase(SynchronousTestCase):
         self.room = True
         self.daemon = Daemon(
             spool=self.spool,
+            surgery=self.spool.surgery,
             queue=self.queue,
             read=self.read,
             read_commands=frozenset(answering.READING),
@@ -277,12 +278,36 @@ class ChangeTests(ControlCase):
             ("queue.release", {"ids": [message]}, 1, "due_changed"),
             ("queue.retry", {"recipient": "a@*"}, 0, "due_changed"),
             ("queue.discard", {"recipient": "a@x.test"}, 1, ("withdraw", [pair])),
+            ("undo", {"operation": 5}, 1, "due_changed"),
+            ("queue.reroute", {"recipient": "a@x.test", "to": "mx:other.test"}, 1, "due_changed"),
+            ("queue.bounce", {"recipient": "a@x.test", "text": "no more"}, 1, "due_changed"),
         ):
             *rows, end = self.ask(command, **words)
-            self.assertEqual({"ok": True, "changed": expected}, end)
+            self.assertEqual((True, expected), (end["ok"], end["changed"]))
+            self.assertEqual(expected > 0, end["operation"] is not None)
             self.assertEqual([{"id": message, "recipient": "a@x.test"}] * expected, rows)
             self.assertEqual(told, self.queue.told[-1])
-        self.assertEqual({"ok": True, "changed": 1}, self.ask("queue.discard", all=True)[-1])
+        self.assertEqual(2, self.ask("queue.discard", all=True)[-1]["changed"])
+
+    def test_bad_orders(self) -> None:
+        """What an order lacks, or what can't be undone, is an error that says so, and changes nothing."""
+        self.send()
+        for command, words, named in (
+            ("queue.reroute", {"all": True}, "to, or clear"),
+            ("queue.reroute", {"all": True, "to": "mx:", "clear": True}, "to, or clear"),
+            ("queue.reroute", {"all": True, "to": "nowhere"}, "not a next hop"),
+            ("queue.reroute", {"all": True, "to": 5}, "next hop"),
+            ("queue.bounce", {"all": True}, "text"),
+            ("queue.bounce", {"all": True, "text": "a\nb"}, "one line"),
+            ("queue.discard", {"all": True, "for_good": 1}, "for_good"),
+            ("queue.hold", {"route": "x"}, "routes"),
+            ("undo", {}, "operation"),
+            ("undo", {"operation": 99}, "no operation 99"),
+        ):
+            (answer,) = self.ask(command, **words)
+            self.assertFalse(answer["ok"])
+            self.assertIn(named, answer["error"])
+        self.assertEqual([], self.ask("undo.list")[:-1])
 
     def test_many_changes_to_a_slow_reader(self) -> None:
         """A command that changed a lot says so in parts, each when the client has read the one before."""
@@ -293,7 +318,7 @@ class ChangeTests(ControlCase):
         self.assertEqual(2, len(rows))
         self.wire.producer.resumeProducing()
         rows += self.rows()
-        self.assertEqual((6, {"ok": True, "changed": 5}), (len(rows), rows[-1]))
+        self.assertEqual((6, True, 5), (len(rows), rows[-1]["ok"], rows[-1]["changed"]))
 
     def test_who_did_it(self) -> None:
         """The event names who asked."""
@@ -304,8 +329,7 @@ class ChangeTests(ControlCase):
 
     def test_spool_trouble(self) -> None:
         """A spool that can't write is an error for the operator."""
-
-        self.patch(type(self.spool), "hold", lambda *_: fail(SpoolError("disk full")))
+        self.patch(type(self.spool.surgery), "operate", lambda *_: fail(SpoolError("disk full")))
         (answer,) = self.ask("queue.hold", all=True)
         self.assertEqual((False, "disk full", 69), (answer["ok"], answer["error"], answer["exit"]))
 
