@@ -94,7 +94,7 @@ MEANINGS: Mapping[Kind, tuple[str, tuple[str, ...]]] = MappingProxyType(
         ),
         Kind.HELD: (
             "An operator or a rule stopped its delivery until it is released; `mta undo` takes the `operation` back.",
-            ("by", "reason", "operation"),
+            ("by", "reason", "operation", "rule"),
         ),
         Kind.RELEASED: ("A held recipient may be delivered again.", ("by", "operation")),
         Kind.RETRIED: ("An operator asked for an attempt at once.", ("by", "operation")),

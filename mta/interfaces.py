@@ -176,6 +176,18 @@ class ISurgery(Interface):
     def resume(routes: Callable[[str], tuple[str, ...]] | None = None) -> Deferred[list[Done]]:
         """Go on with what was left in the middle."""
 
+    def add_rule(selection: Selection, by: str, at: float) -> Deferred[int]:
+        """Hold mail that `selection` matches as it comes; fires with the number of the rule, which holds here then.
+
+        Other processes have it once they `load_rules`.
+        """
+
+    def remove_rule(number: int) -> Deferred[bool]:
+        """Take a rule back; fires with whether there was one."""
+
+    def load_rules() -> Deferred[None]:
+        """Follow the rules as they stand in the spool, which another process has changed."""
+
     def expire(before: float) -> Deferred[None]:
         """Forget the operations older than `before` (seconds since 1970), and what they discarded."""
 

@@ -40,6 +40,8 @@ WORDS = (
     b'{"command": "queue.reroute", "all": true, "to": "mx:"}\n',
     b'{"command": "queue.bounce", "domain": "b.test", "text": "x"}\n',
     b'{"command": "undo", "operation": 1}\n',
+    b'{"command": "rules.add", "larger": 1}\n',
+    b'{"command": "rules.remove", "rule": 1}\n',
     b'"older": 1, "larger": 2',
     b"\n",
     b"[",
@@ -60,6 +62,15 @@ class _Surgery:
 
     def resume(self, routes: object = None) -> Deferred[list[Done]]:  # noqa: ARG002
         return succeed([])
+
+    def add_rule(self, selection: Selection, by: str, at: float) -> Deferred[int]:  # noqa: ARG002
+        return succeed(1)
+
+    def remove_rule(self, number: int) -> Deferred[bool]:
+        return succeed(number == 1)
+
+    def load_rules(self) -> Deferred[None]:
+        return succeed(None)
 
     def expire(self, before: float) -> Deferred[None]:  # noqa: ARG002
         return succeed(None)

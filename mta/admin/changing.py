@@ -1,5 +1,5 @@
 """
-The commands that change the queue: hold, release, retry, reroute, discard, bounce, undo.
+What changes the queue: hold, release, retry, reroute, discard, bounce, undo, and the rules for mail to come.
 
 Owns: their words, and what the queue manager is told once the spool has them.
 Never: reads the spool, or knows which connection asked.
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from mta.interfaces import IQueue
 from mta.order import Command, Done, Order
 from mta.routing.next_hops import parse_next_hop
-from mta.selection import Selection, is_everything, selection_from
+from mta.selection import Selection, foreseen, is_everything, selection_from
 
 COMMANDS: Mapping[str, Command] = {f"queue.{each.value}": each for each in Command if each is not Command.UNDO} | {
     "undo": Command.UNDO
@@ -31,7 +31,7 @@ def ordered(command: str, words: Mapping[str, object], by: str, now: float) -> O
     rest = dict(words)
     match COMMANDS[command]:
         case Command.UNDO:
-            return Order(Command.UNDO, Selection(), by, now, undoes=_operation(rest))
+            return Order(Command.UNDO, Selection(), by, now, undoes=_number(rest, "operation"))
         case Command.REROUTE:
             next_hop = _next_hop(rest)
             return Order(Command.REROUTE, selected(rest), by, now, next_hop=next_hop)
@@ -57,6 +57,16 @@ def selected(words: Mapping[str, object]) -> Selection:
     return selection
 
 
+def foretold(words: Mapping[str, object]) -> Selection:
+    """The mail to come that a rule is for. Raises ValueError, also for all of it without `all`."""
+    return foreseen(selected(words))
+
+
+def rule_number(words: Mapping[str, object]) -> int:
+    """The number of the rule that a request names. Raises ValueError."""
+    return _number(dict(words), "rule")
+
+
 def _flag(words: dict[str, object], name: str) -> bool:
     value = words.pop(name, False)
     if not isinstance(value, bool):
@@ -64,10 +74,10 @@ def _flag(words: dict[str, object], name: str) -> bool:
     return value
 
 
-def _operation(words: dict[str, object]) -> int:
-    number = words.pop("operation", None)
+def _number(words: dict[str, object], name: str) -> int:
+    number = words.pop(name, None)
     if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 1 << 63 or words:
-        raise ValueError("give the number of one operation, as operation")
+        raise ValueError(f"give the number of one {name}, as {name}")
     return number
 
 

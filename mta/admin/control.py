@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
@@ -25,7 +25,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mta.admin.changing import COMMANDS, ordered, told
+from mta.admin.changing import COMMANDS, foretold, ordered, rule_number, told
 from mta.admin.peer import uid_of
 from mta.admin.request import (
     RequestError,
@@ -56,7 +56,8 @@ class Daemon:
     `read` gives the pages of rows of one of the `read_commands`, and blocks: it runs through `run_in_thread`
     (`mta.spool.answering.pages` bound to the spool file). `message_size` is in octets; `storage_room` False refuses new
     mail for now; `user_name` spells a uid, for events; `status` gives the words of the status command;
-    `routes` makes what gives the names of a recipient's route.
+    `routes` makes what gives the names of a recipient's route; `rules_changed` tells the other processes that accept
+    mail, and fires when they know.
     """
 
     spool: ISpool
@@ -72,6 +73,7 @@ class Daemon:
     user_name: Callable[[int], str]
     status: Callable[[], Deferred[Row]]
     routes: Callable[[], Callable[[str], tuple[str, ...]]] | None = None
+    rules_changed: Callable[[], Deferred[Any]] = lambda: succeed(None)
 
 
 class ControlProtocol(LineReceiver):
@@ -159,6 +161,8 @@ class ControlProtocol(LineReceiver):
             await self._read(command, words)
         elif command in COMMANDS:
             await self._operate(command, words)
+        elif command in ("rules.add", "rules.remove"):
+            self._end(await self._change_rules(command, words))
         elif command == "status":
             self._end({**await daemon.status(), "ok": True})
         else:
@@ -177,6 +181,18 @@ class ControlProtocol(LineReceiver):
             await self._rows([{"id": spell(message), "recipient": recipient} for message, recipient in part])
         end: Row = {"ok": True, "changed": len(done.changed), "operation": done.operation}
         self._end({**end, "stayed": done.stayed} if done.stayed else end)
+
+    async def _change_rules(self, command: str, words: Words) -> Row:
+        daemon = self._daemon
+        if command == "rules.add":
+            selection = checked(foretold, words)
+            changed = await daemon.surgery.add_rule(selection, self._by, daemon.clock.seconds())
+        else:
+            changed = checked(rule_number, words)
+            if not await daemon.surgery.remove_rule(changed):
+                raise RequestError(f"there is no rule {changed}", os.EX_NOINPUT)
+        await daemon.rules_changed()
+        return {"ok": True, "rule": changed}
 
     async def _read(self, command: str, words: Words) -> None:
         """Pass on page after page, each read in a thread, none before the client has taken the one before."""

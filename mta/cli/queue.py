@@ -1,5 +1,5 @@
 """
-`mta queue`: list, show, count; `mta/cli/surgery.py` has what changes the queue.
+`mta queue`: list, show, count; `mta/cli/surgery.py` has what changes it.
 
 Owns: how their answers read.
 Never: touches the spool itself.

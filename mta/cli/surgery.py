@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import click
 
@@ -67,8 +67,16 @@ def _taking(**options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], 
 
 
 @_command("hold", "Stop the delivery of recipients until they are released.")
-def hold(asked: Asked) -> None:
-    _carry_out(asked, "hold", "held")
+@_taking(future=click.option("--future", is_flag=True, help="Those of mail that is still to come: make a rule."))
+def hold(asked: Asked, future: bool) -> None:
+    if not future or asked.dry_run:
+        _carry_out(asked, "hold", "held")
+        return
+    _rows, result = told(asked.place, "rules.add", asked.words)
+    if asked.as_json:
+        print_json([{"rule": result["rule"]}])
+    else:
+        click.echo(f"Rule {result['rule']}: such mail is held as it comes; `mta queue rules` lists the rules.")
 
 
 @_command("release", "Release held recipients; they are due at once.")
@@ -109,7 +117,37 @@ def bounce(asked: Asked, text: str) -> None:
     _carry_out(asked, "bounce", "bounced", {"text": text})
 
 
-CHANGES = (hold, release, retry, reroute, discard, bounce)
+@click.group("rules", invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@config_option
+@click.pass_context
+def rules(context: click.Context, config: str | None, as_json: bool) -> None:
+    """List the rules that hold mail as it comes, and remove them."""
+    context.obj = config
+    if context.invoked_subcommand is not None:
+        return
+    answer = rows(files(config), "rules.list", {})
+    if as_json:
+        print_json(answer)
+    elif not columns.write((">RULE", "SINCE", "BY", "FILTER"), map(_rule, answer)):
+        click.echo("No rules.")
+
+
+@rules.command()
+@click.argument("number", type=click.IntRange(1))
+@config_option
+def remove(config: str | None, number: int) -> None:
+    """Remove a rule. What it held stays held."""
+    told(files(config), "rules.remove", {"rule": number})
+    click.echo(f"Rule {number} is removed; what it held stays held.")
+
+
+def _rule(row: Row) -> tuple[str, ...]:
+    words = " ".join(f"{name}={value}" for name, value in cast("dict[str, object]", row["filter"]).items())
+    return str(row["rule"]), columns.time(cast("float", row["at"])), str(row["by"]), words or "everything"
+
+
+CHANGES = (hold, release, retry, reroute, discard, bounce, rules)
 
 
 def told(place: Files, command: str, asked: dict[str, object]) -> tuple[list[Row], Row]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -42,14 +42,22 @@ class Operators:
     The control socket, and what is done for operators without being asked: old events go, and certificates that
     end soon are told.
 
-    `storage` and `queue` are what requests get to, `status` gives the words of the status command that are not here.
+    `storage` and `queue` are what requests get to, `status` gives the words of the status command that are not here;
+    `rules_changed` tells other processes of it.
     """
 
     _log = Logger()
 
     def __init__(
-        self, config: Config, storage: Storage, queue: IQueue, status: Callable[[], Deferred[Row]], reactor: Any
+        self,
+        config: Config,
+        storage: Storage,
+        queue: IQueue,
+        status: Callable[[], Deferred[Row]],
+        reactor: Any,
+        rules_changed: Callable[[], Deferred[Any]] = lambda: succeed(None),
     ) -> None:
+        self._rules_changed = rules_changed
         self._config = config
         self._storage = storage
         self._queue = queue
@@ -98,6 +106,7 @@ class Operators:
             spool=storage.spool,
             surgery=storage.spool.surgery,
             routes=lambda: route_names(self._config),
+            rules_changed=self._rules_changed,
             queue=self._queue,
             read=self._read,
             read_commands=frozenset(answering.READING),

@@ -76,7 +76,9 @@ class SupervisorService(DaemonService):
         # Each connection and each attempt may be the only one of its client or site.
         keys = config.limits.connections + config.queue.deliveries
         self._counts = SharedCounts(SharedCounts.make(config.workers + 1, keys), 0)
-        self._operators = Operators(config, storage, _Everyone(self, storage), self._status, reactor)
+        self._operators = Operators(
+            config, storage, _Everyone(self, storage), self._status, reactor, self._rules_changed
+        )
         self._operators.open()
         self._seats += [Seat(number, self._spawn, self._inherit, reactor) for number in range(1, config.workers + 1)]
         for seat in self._seats:
@@ -184,6 +186,11 @@ class SupervisorService(DaemonService):
         told.addBoth(_cancelling, timer)
         self.tell_all("status", asked=asked)
         return told
+
+    def _rules_changed(self) -> Deferred[Row]:
+        """Have all workers read the rules for mail to come; who then answers has done so."""
+        self.tell_all("rules")
+        return self._status()
 
     def _answered(self, seat: Seat, asked: int, status: Row) -> None:
         if asked in self._answers:

@@ -118,6 +118,8 @@ class Worker:
             work.look()
         elif word == "due_changed":
             work.due_changed()
+        elif word == "rules":
+            self._storage.spool.surgery.load_rules()
         elif word == "withdraw":
             work.withdraw((message, address) for message, address in more["pairs"])
         elif word == "status":

@@ -125,6 +125,14 @@ def _operations(database: sqlite3.Connection, asked: Asked) -> Rows:
         }
 
 
+def _rules(database: sqlite3.Connection, asked: Asked) -> Rows:
+    """The rules that hold mail as it comes."""
+    if asked.words:
+        raise ValueError("rules.list takes no words")
+    for number, at, by, words in database.execute("SELECT number, at, orderer, words FROM rules").fetchall():
+        yield {"rule": number, "at": at, "by": by, "filter": json.loads(words)}
+
+
 def _show(database: sqlite3.Connection, asked: Asked) -> Rows:
     found = reading.show(database, _id(asked.words))
     if found is None:
@@ -145,6 +153,7 @@ READING: Mapping[str, Callable[[sqlite3.Connection, Asked], Rows]] = {
     "queue.count": _count,
     "queue.preview": _preview,
     "queue.show": _show,
+    "rules.list": _rules,
     "trace": _trace,
     "undo.list": _operations,
 }

@@ -7,17 +7,18 @@ Never: holds more than a few chunks of a message.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.address import Address
 from mta.entry import SMALL, Entry, QueuedRecipient
 from mta.envelope import Envelope, Origin
 from mta.interfaces import IContent, IReceiving
-from mta.spool import chunks, storing
+from mta.spool import chunks, rules, storing
 from mta.spool.commit import Brief
 from mta.spool.errors import SpoolDamageError
 from mta.spool.fresh import FreshContent
@@ -109,13 +110,19 @@ class Receiving:
             self._fresh.keep(message, number, content)
         accepted = storing.accepted_event(message, now, envelope, origin, size)
 
-        def work(database: SpoolConnection) -> None:
+        def work(database: SpoolConnection) -> Collection[Address]:
             storing.insert_message(database, message, now, envelope, size, worker)
             if number:
                 chunks.adopt_chunks(database, message, number, content)
             elif content:
                 chunks.insert_chunk(database, message, number, content)
             storing.write_events(database, (accepted,))
+            return rules.apply(database, message, now, envelope, size, claimed=claim) if database.rules else ()
+
+        def without(held: Collection[Address]) -> Entry:
+            if held:
+                entry.recipients = [each for each in entry.recipients if each.address not in held]
+            return entry
 
         entry = Entry(
             message,
@@ -135,7 +142,7 @@ class Receiving:
             envelope.require_tls,
             envelope.tls_report,
         )
-        committed = self._submit(Brief(work) if size <= SMALL else work).addCallback(lambda _done: entry)
+        committed = self._submit(Brief(work) if size <= SMALL else work).addCallback(without)
         if size > SMALL:
             committed.addErrback(self._commit_failed)
         return committed

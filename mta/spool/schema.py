@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mta.events import Event
 from mta.spool.errors import SpoolError
+
+if TYPE_CHECKING:
+    from mta.spool.rules import Rule
 
 VERSION = 5
 FILE_NAME = "spool.sqlite"
@@ -224,6 +227,7 @@ class SpoolConnection(sqlite3.Connection):
     that it removes, whose files may go behind it. `syncs` says whether a commit has an fsync, `waits` whether its begin
     waits for a lock; `damage` why nothing may be written any more, "" while all is well. `files`, `ballast` and
     `content` are those of a spool on a disk; `turn` is taken for each transaction where several processes write to it.
+    `rules` hold mail as it comes.
     """
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
@@ -239,6 +243,7 @@ class SpoolConnection(sqlite3.Connection):
         self.ballast: Ballast | None = None
         self.content: ContentFiles | None = None
         self.turn: Turn | None = None
+        self.rules: tuple[Rule, ...] = ()
 
     def committed(self) -> list[Event]:
         """What was written; and what the transaction has removed goes from the disk as well."""

@@ -25,7 +25,7 @@ from mta.address import Address
 from mta.entry import SMALL, Entry, Report
 from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
-from mta.spool import changing, schema, storing
+from mta.spool import changing, rules, schema, storing
 from mta.spool.ballast import Ballast
 from mta.spool.commit import Brief, Growth, InlineCommit, Journal, Staging
 from mta.spool.content import Receiving, StoredContent
@@ -257,6 +257,7 @@ def _begin(
         if is_first and longest_wait < math.inf:
             storing.pull_in(database, now + longest_wait)
         database.execute("COMMIT")
+        rules.load(database)
         ids = database.execute("SELECT max(id) FROM messages UNION ALL SELECT max(message) FROM events").fetchall()
     except sqlite3.Error as error:
         if database.in_transaction:

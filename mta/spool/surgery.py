@@ -16,7 +16,8 @@ from zope.interface import implementer
 
 from mta.interfaces import ISurgery
 from mta.order import Done, Order
-from mta.spool import operating
+from mta.selection import Selection
+from mta.spool import operating, rules
 from mta.spool.operating import Step
 from mta.spool.schema import SpoolConnection
 from mta.spool.selecting import Routes
@@ -48,6 +49,20 @@ class Surgery:
 
     def expire(self, before: float) -> Deferred[None]:
         return Deferred.fromCoroutine(self._expire(before))
+
+    def add_rule(self, selection: Selection, by: str, at: float) -> Deferred[int]:
+        added = self._submit(lambda database: rules.add(database, selection, by, at))
+        return added.addCallback(self._reload)
+
+    def remove_rule(self, number: int) -> Deferred[bool]:
+        return self._submit(lambda database: rules.remove(database, number)).addCallback(self._reload)
+
+    def load_rules(self) -> Deferred[None]:
+        return self._submit(rules.load)
+
+    def _reload(self, result: T) -> Deferred[T]:
+        # Apart, for in the same transaction the connection would follow a rule whose commit fails.
+        return self.load_rules().addCallback(lambda _loaded: result)
 
     async def _operate(self, order: Order, routes: Routes | None) -> Done:
         def first(database: SpoolConnection) -> tuple[int, Step]:

@@ -53,6 +53,23 @@ class WorkersTests(SurgeryCase):
         expected = ["bounce", "retry", "reroute", "undo", "discard", "undo", "hold"]
         self.assertEqual(expected, [row["command"] for row in listed])
 
+    def test_rules_for_mail_to_come(self) -> None:
+        """A rule holds what either worker accepts from the moment that the command returns, until it is removed."""
+        daemon = self.with_mail(1, free_port(), workers=2)
+        ran = daemon.mta("queue", "hold", "--future", "--recipient", "later*")
+        self.assertEqual(0, ran.returncode, ran.stderr)
+        for number in range(10):
+            daemon.submit("carol@example.org", f"later{number}@sink.test")
+        self.assertEqual(10, len(daemon.rows("queue", "list", "--state", "held")))
+        (rule,) = daemon.rows("queue", "rules")
+        self.assertEqual({"recipient": "later*"}, rule["filter"])
+        self.assertEqual(0, daemon.mta("queue", "rules", "remove", str(rule["rule"])).returncode)
+        for number in range(10):
+            daemon.submit("carol@example.org", f"later{number}@sink.test")
+        self.assertEqual(10, len(daemon.rows("queue", "list", "--state", "held")))
+        self.assertEqual(66, daemon.mta("queue", "rules", "remove", "7").returncode)
+        self.assertEqual(64, daemon.mta("queue", "hold", "--future", "--older", "1h").returncode)
+
 
 class KilledTests(SurgeryCase):
     def test_killed_in_the_middle(self) -> None:
