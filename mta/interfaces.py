@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mta.encryption import Encryption
     from mta.entry import Delivery, Entry, Report
     from mta.envelope import Envelope, Origin, RequireTls
+    from mta.history import History
     from mta.identity import Step
     from mta.lookup import Answer
     from mta.order import Done, Order
@@ -99,6 +100,13 @@ class ISpool(Interface):
 
     def receive(message: int) -> IReceiving:
         """Begin a new message with queue id `message`."""
+
+    def receive_again(message: int, history: History) -> IReceiving:
+        """Begin a message that comes from another queue, with the past that it has.
+
+        Its `commit` takes the envelope of the history, and no claim; it fails with `mta.spool.errors.AlreadyHereError`
+        where the message of that archive is here, or was.
+        """
 
     def content(entry: Entry) -> IContent:
         """The content of a claimed message."""

@@ -27,6 +27,7 @@ class Command(Enum):
     REROUTE = "reroute"
     DISCARD = "discard"
     BOUNCE = "bounce"
+    EXPORT = "export"
     UNDO = "undo"
 
 

@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, Command] = {f"queue.{each.value}": each for each in Comma
 # A text for people, in one paragraph of a report.
 MAX_TEXT = 1000
 # What must leave the manager's window, and what makes something due.
-_WITHDRAWS = frozenset((Command.HOLD, Command.DISCARD, Command.REROUTE, Command.BOUNCE, Command.UNDO))
+_WITHDRAWS = frozenset((Command.HOLD, Command.EXPORT, Command.DISCARD, Command.REROUTE, Command.BOUNCE, Command.UNDO))
 _MAKES_DUE = frozenset((Command.RELEASE, Command.RETRY, Command.REROUTE, Command.BOUNCE, Command.UNDO))
 
 

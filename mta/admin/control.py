@@ -25,6 +25,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.admin.arrival import Arrival, told_history
 from mta.admin.changing import COMMANDS, foretold, ordered, rule_number, told
 from mta.admin.peer import uid_of
 from mta.admin.request import (
@@ -38,7 +39,7 @@ from mta.admin.request import (
 from mta.admin.submission import Announcement, ContentError, Submission, announced, announced_size
 from mta.ids import spell
 from mta.interfaces import IQueue, ISpool, ISurgery
-from mta.spool.errors import SpoolError
+from mta.spool.errors import AlreadyHereError, SpoolError
 
 # A thousand recipients of 256 octets, or tens of thousands of queue ids, fit in a line.
 MAX_LINE = 1 << 20
@@ -88,7 +89,7 @@ class ControlProtocol(LineReceiver):
         self._daemon = daemon
         self._by = ""
         self._left = 0  # octets of content still to come
-        self._submission: Submission | None = None
+        self._submission: Submission | Arrival | None = None
         self._refusal: RequestError | None = None  # the answer to content that is being skipped
         self._drained: Deferred[None] | None = None
         self._reader_is_slow = False
@@ -114,8 +115,8 @@ class ControlProtocol(LineReceiver):
         self._stop_waiting()
         try:
             command, words = parse_request(line)
-            if command == "send":
-                self._begin_content(words)
+            if command in ("send", "queue.import"):
+                self._begin_content(command, words)
                 return
         except RequestError as error:
             self._end(error.row())
@@ -220,11 +221,14 @@ class ControlProtocol(LineReceiver):
 
     # `send`: a line and content.
 
-    def _begin_content(self, words: Words) -> None:
+    def _begin_content(self, command: str, words: Words) -> None:
         """Check the request. What is wrong with it is said only behind its content: the stream stays in step."""
         self._left = checked(announced_size, words)
         try:
-            self._submission = self._submit(checked(announced, words, self._daemon.hostname, self._by))
+            if command == "queue.import":
+                self._submission = self._arrival(words)
+            else:
+                self._submission = self._submit(checked(announced, words, self._daemon.hostname, self._by))
         except RequestError as error:
             self._refusal = error
         if self._left:
@@ -243,6 +247,14 @@ class ControlProtocol(LineReceiver):
         receiving = daemon.spool.receive(message)
         now = daemon.clock.seconds()
         return Submission(announcement, receiving, message, hostname=daemon.hostname, by=self._by, at=now)
+
+    def _arrival(self, words: Words) -> Arrival:
+        daemon = self._daemon
+        history = checked(told_history, words, self._by, daemon.clock.seconds())
+        if not daemon.storage_room():
+            raise RequestError("the disk of the queue is nearly full; try again later", os.EX_TEMPFAIL)
+        message = daemon.queue.new_id()
+        return Arrival(history, daemon.spool.receive_again(message, history))
 
     def _take(self, content: bytes) -> Deferred[None] | None:
         if self._submission is None:
@@ -266,12 +278,16 @@ class ControlProtocol(LineReceiver):
         if refusal is not None:
             raise refusal
         assert submission is not None
-        claim = self._daemon.queue.wants_claim()
+        claim = submission.may_be_claimed and self._daemon.queue.wants_claim()
         try:
             entry = await submission.commit(claim)
         except ContentError as error:
             submission.abort()
             raise RequestError(str(error), os.EX_DATAERR) from None
+        except AlreadyHereError as error:
+            submission.abort()
+            self._end({**RequestError(str(error), os.EX_DATAERR).row(), "known": True})
+            return
         except SpoolError as error:
             submission.abort()
             # Nothing is stored, so the sender keeps the message and tries again.

@@ -87,6 +87,8 @@ def _qualified(text: object, hostname: str) -> Address:
 class Submission:
     """One message on its way into the spool."""
 
+    may_be_claimed = True
+
     def __init__(
         self, announcement: Announcement, receiving: IReceiving, message: int, *, hostname: str, by: str, at: float
     ) -> None:

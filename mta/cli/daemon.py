@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from mta.cli.configuration import Files
 from mta.cli.failure import CommandError
@@ -27,6 +27,12 @@ Row = dict[str, object]
 # Seconds without a byte from the daemon. It answers in milliseconds; a spool under load may take a while to commit.
 TIMEOUT = 120.0
 _BLOCK = 1 << 16
+
+
+class Source(Protocol):
+    """Where content is read from: a file, or a part of one."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class NotRunning(Exception):  # noqa: N818
@@ -58,7 +64,7 @@ class Connection:
         self._lines.close()
         self._socket.close()
 
-    def ask(self, command: str, words: Mapping[str, object], content: BinaryIO | None = None) -> Iterator[Row]:
+    def ask(self, command: str, words: Mapping[str, object], content: Source | None = None) -> Iterator[Row]:
         """The rows of the answer, then `result` is its last line. Raises `CommandError` where that is an error."""
         try:
             self._socket.sendall(json.dumps({"command": command, **words}).encode() + b"\n")

@@ -16,6 +16,7 @@ from mta.cli.configuration import config_option, files
 from mta.cli.daemon import Row, rows
 from mta.cli.filters import filtered, words
 from mta.cli.listing import HEADINGS, listed, print_json
+from mta.cli.moving import export, import_
 from mta.cli.surgery import CHANGES
 
 # What a sender says of it, as it stands in the spool.
@@ -87,5 +88,5 @@ def _print_message(message: Row) -> None:
         click.echo("\t".join(columns.printable(part) for part in line.split("\t")))
 
 
-for _command in CHANGES:
+for _command in (*CHANGES, export, import_):
     queue.add_command(_command)

@@ -20,7 +20,7 @@ from mta.entry import State
 from mta.events import Event
 from mta.ids import parse_id, spell
 from mta.selection import Selection, selection_from
-from mta.spool import reading
+from mta.spool import moving, reading
 from mta.spool.reading import Place, QueueRow
 from mta.spool.selecting import CHANGEABLE, Routes, bind
 
@@ -32,6 +32,8 @@ Rows = Generator[Row, None, None]
 PAGE = 1000
 
 
+# Of rows that hold a chunk of content each.
+_SMALL_PAGE = 8
 # Recipients shown of what a change would be made to.
 SAMPLE = 10
 
@@ -56,7 +58,8 @@ def pages(
     """
     answer = READING[command]
     with reading.opened(path) as database, closing(answer(database, Asked(words, now, routes))) as rows:
-        while page := list(islice(rows, PAGE)):
+        size = _SMALL_PAGE if command == "queue.archive" else PAGE
+        while page := list(islice(rows, size)):
             yield page
 
 
@@ -133,6 +136,19 @@ def _rules(database: sqlite3.Connection, asked: Asked) -> Rows:
         yield {"rule": number, "at": at, "by": by, "filter": json.loads(words)}
 
 
+def _archive(database: sqlite3.Connection, asked: Asked) -> Rows:
+    """Messages as an archive has them."""
+    selection = selection_from(asked.words)
+    bind(database, selection, asked.routes)
+    yield from moving.messages(database, selection, asked.now)
+
+
+def _busy(database: sqlite3.Connection, asked: Asked) -> Rows:
+    """How many recipients that an operation changed are being tried just now."""
+    operation = selection_from(asked.words).operation
+    yield {"count": reading.count_busy(database, operation)}
+
+
 def _show(database: sqlite3.Connection, asked: Asked) -> Rows:
     found = reading.show(database, _id(asked.words))
     if found is None:
@@ -152,6 +168,8 @@ READING: Mapping[str, Callable[[sqlite3.Connection, Asked], Rows]] = {
     "queue.list": _list,
     "queue.count": _count,
     "queue.preview": _preview,
+    "queue.archive": _archive,
+    "queue.busy": _busy,
     "queue.show": _show,
     "rules.list": _rules,
     "trace": _trace,

@@ -38,10 +38,22 @@ class Submit(Protocol):
 
 @implementer(IReceiving)
 class Receiving:
-    """A message that is arriving. Up to one chunk of it is held here and goes in with the commit."""
+    """
+    A message that is arriving. Up to one chunk of it is held here and goes in with the commit; `also` is done there,
+    for mail that no rule is for.
+    """
 
-    def __init__(self, message: int, worker: int, submit: Submit, stage: Submit, fresh: FreshContent) -> None:
+    def __init__(
+        self,
+        message: int,
+        worker: int,
+        submit: Submit,
+        stage: Submit,
+        fresh: FreshContent,
+        also: Callable[[SpoolConnection], None] | None = None,
+    ) -> None:
         self.size = 0
+        self._also = also
         self._fresh = fresh
         self._message = message
         self._worker = worker
@@ -108,6 +120,7 @@ class Receiving:
             self._fresh.forget(message)
         elif content and size > SMALL:
             self._fresh.keep(message, number, content)
+        also = self._also
         accepted = storing.accepted_event(message, now, envelope, origin, size)
 
         def work(database: SpoolConnection) -> Collection[Address]:
@@ -117,6 +130,9 @@ class Receiving:
             elif content:
                 chunks.insert_chunk(database, message, number, content)
             storing.write_events(database, (accepted,))
+            if also is not None:
+                also(database)
+                return ()
             return rules.apply(database, message, now, envelope, size, claimed=claim) if database.rules else ()
 
         def without(held: Collection[Address]) -> Entry:

@@ -7,3 +7,7 @@ class SpoolError(Exception):
 
 class SpoolDamageError(SpoolError):
     """The spool file holds what can't be, or is gone: asking again is of no use, a person has to look."""
+
+
+class AlreadyHereError(SpoolError):
+    """A message of an archive was imported before; once is enough."""

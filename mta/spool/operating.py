@@ -29,7 +29,8 @@ Pairs = list[tuple[int, str]]
 # retries all mail each minute must not make the rows longer and longer.
 _DEEPEST = 2000
 _REMEMBER = (
-    "former = json_object('state', state, 'due', due, 'attempts', attempts,"
+    # As text: a number of JSON has 15 digits here, and the time of day would come back as another.
+    "former = json_object('state', state, 'due', printf('%!.17g', due), 'attempts', attempts,"
     " 'next_hop', CASE WHEN json_valid(details) THEN json_extract(details, '$.next_hop') END, 'operation', operation,"
     f" 'former', CASE WHEN length(former) < {_DEEPEST} THEN json(former) END), operation = :number"
 )
@@ -37,6 +38,7 @@ _DETAILS = "CASE WHEN json_valid(details) THEN details ELSE '{}' END"
 _NO_DETAILS = "nullif({}, '{{}}')"
 _CHANGES: Mapping[str, str] = {
     "hold": "state = 'held'",
+    "export": "state = 'held'",
     "release": "state = 'queued', due = :at",
     "retry": "due = :at",
     "reroute": f"details = json_set({_DETAILS}, '$.next_hop', :next_hop)",
@@ -46,6 +48,7 @@ _CHANGES: Mapping[str, str] = {
 }
 _KINDS = {
     Command.HOLD: Kind.HELD,
+    Command.EXPORT: Kind.HELD,
     Command.RELEASE: Kind.RELEASED,
     Command.RETRY: Kind.RETRIED,
     Command.REROUTE: Kind.REROUTED,
@@ -230,7 +233,7 @@ def _undo(database: SpoolConnection, number: int, order: Order, place: tuple[int
 def _has_moved(found: _Found, undone: Order) -> bool:
     """Whether something else has become of a recipient since the operation."""
     match undone.command:
-        case Command.HOLD:
+        case Command.HOLD | Command.EXPORT:
             return found.state != State.HELD.value
         case Command.RELEASE:
             return found.state != State.QUEUED.value
@@ -260,7 +263,7 @@ def _restore(database: SpoolConnection, found: _Found) -> None:
         " WHERE message = ? AND address = ?",
         (
             former["state"],
-            former["due"],
+            float(former["due"]),
             encoded(details) if details else None,
             below if deeper else None,
             json.dumps(deeper) if deeper else None,

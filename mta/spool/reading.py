@@ -20,6 +20,7 @@ from mta.entry import FINAL, State
 from mta.events import Detail, Event, Kind
 from mta.selection import Selection
 from mta.spool import schema
+from mta.spool.content_files import ContentFiles
 from mta.spool.errors import SpoolError
 from mta.spool.selecting import CHANGEABLE, IN_DOUBT, IN_QUEUE, needs_message, where
 
@@ -90,6 +91,7 @@ def opened(path: Path, *, immutable: bool = False) -> Iterator[sqlite3.Connectio
     database = schema.connect(path, read_only=True, immutable=immutable)
     try:
         schema.check(database, str(path))
+        database.content = ContentFiles(path.parent, schema.CHUNK_SIZE)
         yield database
     except sqlite3.Error as error:
         raise SpoolError(f"{path}: cannot read the spool: {error}") from error
@@ -149,6 +151,14 @@ def count_changeable(database: sqlite3.Connection, selection: Selection, now: fl
     condition, parameters = _condition(selection, now, change)
     tables = _TABLES if needs_message(selection) else "recipients r"
     (number,) = database.execute(f"SELECT count(*) FROM {tables} WHERE {condition}", parameters).fetchone()
+    return int(number)
+
+
+def count_busy(database: sqlite3.Connection, operation: int | None) -> int:
+    """How many recipients that `operation` was the last to change are in messages that somebody has claimed."""
+    (number,) = database.execute(
+        f"SELECT count(*) FROM {_TABLES} WHERE r.operation = ? AND m.claim IS NOT NULL", (operation,)
+    ).fetchone()
     return int(number)
 
 

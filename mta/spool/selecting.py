@@ -26,6 +26,7 @@ IN_QUEUE = f"r.state NOT IN ({_FINISHED})"
 # The states of a recipient that each change is made to; `:now` is a parameter.
 CHANGEABLE: Mapping[str, str] = {
     "hold": "r.state = 'queued'",
+    "export": IN_QUEUE,
     "release": "r.state IN ('held', 'quarantined')",
     "retry": "r.state = 'queued' AND r.due > :now",
     "reroute": IN_QUEUE,

@@ -23,9 +23,10 @@ from zope.interface import implementer
 
 from mta.address import Address
 from mta.entry import SMALL, Entry, Report
+from mta.history import History
 from mta.interfaces import IContent, IReceiving, ISpool
 from mta.selection import Selection
-from mta.spool import changing, rules, schema, storing
+from mta.spool import changing, moving, rules, schema, storing
 from mta.spool.ballast import Ballast
 from mta.spool.commit import Brief, Growth, InlineCommit, Journal, Staging
 from mta.spool.content import Receiving, StoredContent
@@ -96,13 +97,19 @@ class Spool:
         self.surgery = Surgery(writing.submit)
 
     def receive(self, message: int) -> IReceiving:
+        return self._receiving(message, None)
+
+    def receive_again(self, message: int, history: History) -> IReceiving:
+        return self._receiving(message, lambda database: moving.take_in(database, message, history))
+
+    def _receiving(self, message: int, also: Callable[[SpoolConnection], None] | None) -> IReceiving:
         def submit(work: Callable[[SpoolConnection], T]) -> Deferred[T]:
             return self._writing.submit(Growth(work))
 
         def stage(work: Callable[[SpoolConnection], T]) -> Deferred[T]:
             return self._writing.submit(Staging(work))
 
-        return Receiving(message, self._worker, submit, stage, self._fresh)
+        return Receiving(message, self._worker, submit, stage, self._fresh, also)
 
     def content(self, entry: Entry) -> IContent:
         def damaged(reason: str) -> None:

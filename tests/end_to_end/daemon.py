@@ -180,6 +180,12 @@ class Daemon:
             [*MTA, *arguments], cwd=ROOT, env=environment, input=content, capture_output=True, check=False
         )
 
+    def mta_started(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start the `mta` command, and do not wait; nobody hears what it says."""
+        environment = {**os.environ, "MTA_CONFIG": str(self.config)}
+        nobody = subprocess.DEVNULL
+        return subprocess.Popen([*MTA, *arguments], cwd=ROOT, env=environment, stdout=nobody, stderr=nobody)
+
     def rows(self, *arguments: str) -> list[dict[str, Any]]:
         """The rows of a reading command."""
         ran = self.mta(*arguments, "--json")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
 
-from tests.end_to_end.daemon import MTA, ROOT, Daemon, EndToEndCase, eventually, free_port, route
+from tests.end_to_end.daemon import Daemon, EndToEndCase, eventually, free_port, route
 
 
 class SurgeryCase(EndToEndCase):
@@ -88,11 +86,7 @@ class KilledTests(SurgeryCase):
         database.commit()
         database.close()
         daemon.start()
-        environment = {**os.environ, "MTA_CONFIG": str(daemon.config)}
-        hold = [*MTA, "queue", "hold", "--domain", "far.test"]
-        process = subprocess.Popen(
-            hold, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = daemon.mta_started("queue", "hold", "--domain", "far.test")
         eventually(lambda: daemon.rows("queue", "count", "--state", "held")[1]["count"] > 0, "the first are held")
         daemon.stop(signal.SIGKILL)
         process.wait()

@@ -88,7 +88,7 @@ class UndoTests(SurgeryCase):
     def test_each_command_and_back(self) -> None:
         """Whatever an operation did, undoing it gives each recipient its state, due time, route and text back."""
         self.store(1, BOB, CAROL, claim=True)
-        self.defer(1, BOB, CAROL)
+        self.defer(1, BOB, CAROL, due=1795552114.1338367)
         before = self.rows()
         commands: tuple[tuple[Command, dict[str, Any], str], ...] = (
             (Command.HOLD, {}, "held"),
