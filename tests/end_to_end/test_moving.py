@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +96,11 @@ class MovingTests(EndToEndCase):
             self.assertIn(b"nothing was imported", ran.stderr)
         self.assertEqual([], there.queued())
         process = there.mta_started("queue", "import", str(archive))
-        eventually(lambda: there.queued(), "the first are there")
+        with contextlib.closing(sqlite3.connect(there.state / "spool.sqlite")) as database:
+            eventually(lambda: database.execute("SELECT 1 FROM imported").fetchone(), "the first is there")
         there.stop(signal.SIGKILL)
         process.wait()
         there.start()
-        self.assertEqual(0, there.mta("queue", "import", str(archive)).returncode)
+        # On a machine that is fast enough all of it was there before the kill.
+        self.assertIn(there.mta("queue", "import", str(archive)).returncode, (0, 65))
         self.assertEqual(before, self.facts(there))
