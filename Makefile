@@ -52,6 +52,7 @@ docs: $(VENV)/.ready-test ## Render the sample configuration and the generated d
 	$(BIN)/python -m mta.config.rendering
 	$(BIN)/python -c 'from mta.smtp.replies import render; print(render(), end="")' > docs/replies.md
 	$(BIN)/python -m mta.cli.eventpage > docs/events.md
+	$(BIN)/python -m mta.cli.filterpage
 	$(BIN)/python -m mta.message.dsn_samples > docs/dsn.md
 	$(BIN)/python -m mta.sim.page
 	$(BIN)/python -m tests.real_peers.page > docs/peers.md

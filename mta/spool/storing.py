@@ -7,7 +7,6 @@ Never: begins or ends a transaction; imports Twisted.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 
 from mta.address import Address, parse_address
@@ -15,7 +14,7 @@ from mta.entry import Entry, NewMessage, QueuedRecipient, Report, State
 from mta.envelope import Body, Envelope, Origin, RequireTls, Ret
 from mta.events import Event, Kind
 from mta.outcome import DOUBT, Phase
-from mta.spool import chunks
+from mta.spool import chunks, ordered
 from mta.spool.details import alias_in, decoded, encoded, message_details, notify_in, recipient_details, storable
 from mta.spool.schema import CHUNK_SIZE, SpoolConnection
 
@@ -235,10 +234,10 @@ def settle(database: SpoolConnection, message: int, waits_for: str | None = None
     ).fetchall()
     are_kept = False
     if any(row[0] == "discarded" for row in rows):
-        are_kept = _finish_discarded(database, message, rows)
+        are_kept = ordered.finish_discarded(database, message, rows, write_events)
         rows = [row for row in rows if row[0] != "discarded"]
     if any(row[3] and '"ended"' in row[3] for row in rows):
-        rows = _hasten_ended(database, message)
+        rows = ordered.hasten_ended(database, message)
     if not rows and not are_kept:
         database.execute("DELETE FROM chunks WHERE message = ?", (message,))
         for (size,) in database.execute("DELETE FROM messages WHERE id = ? RETURNING size", (message,)).fetchall():
@@ -275,52 +274,6 @@ def settle_unclaimed(database: SpoolConnection, message: int) -> None:
     """Settle a message that nobody has claimed."""
     if database.execute("SELECT 1 FROM messages WHERE id = ? AND claim IS NULL", (message,)).fetchone():
         settle(database, message)
-
-
-def _finish_discarded(database: SpoolConnection, message: int, rows: Sequence[tuple[str, float, str, str]]) -> bool:
-    """
-    Complete what an operator asked for, maybe while an attempt was under way; whether some of it is kept for a day.
-
-    The order stands in the details: alone, or, where it may be undone, beside what was there.
-    """
-    gone: list[tuple[int, str]] = []
-    are_kept = False
-    for state, _due, address, details in rows:
-        if state != State.DISCARDED.value:
-            continue
-        said = json.loads(details)
-        order = said.get("discarded") or said
-        if order.get("keep"):
-            are_kept = True
-        else:
-            gone.append((message, address))
-        if order.get("told"):
-            continue
-        detail = {"by": order["by"]} if order.get("operation") is None else {key: order[key] for key in _BY}
-        write_events(database, [Event(message, order["at"], Kind.DISCARDED, address, detail)])
-        if order.get("keep"):
-            database.execute(
-                "UPDATE recipients SET details = json_set(details, '$.discarded.told', json('true')), marked = NULL"
-                " WHERE message = ? AND address = ?",
-                (message, address),
-            )
-    database.executemany("DELETE FROM recipients WHERE message = ? AND address = ?", gone)
-    return are_kept
-
-
-_BY = ("by", "operation")
-
-
-def _hasten_ended(database: SpoolConnection, message: int) -> list[tuple[str, float, str, str]]:
-    """Make due at once what an operator gave up during an attempt that deferred it; all rows that are not discarded."""
-    database.execute(
-        "UPDATE recipients SET due = min(due, json_extract(details, '$.ended.at')) WHERE message = ?"
-        """ AND state = 'queued' AND details LIKE '%"ended"%'""",
-        (message,),
-    )
-    return database.execute(
-        "SELECT state, due, address, details FROM recipients WHERE message = ? AND state <> 'discarded'", (message,)
-    ).fetchall()
 
 
 def count_crash(database: SpoolConnection, message: int, reason: str, now: float, due: float) -> float | None:

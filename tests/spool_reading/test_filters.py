@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mta.cli.filterpage import PAGE, rendered
 from mta.cli.filters import Duration, Size
 from mta.entry import State
 from mta.selection import FILTERS, Selection, Subject, foreseen, matches, selection_from, words_of
@@ -123,6 +125,11 @@ class AgreementTests(SynchronousTestCase):
 
 
 class WordTests(SynchronousTestCase):
+    def test_page_is_rendered(self) -> None:
+        """docs/queue.md has the table that `make docs` renders of the filters."""
+        page = (Path(__file__).parent.parent.parent / PAGE).read_text()
+        self.assertEqual(page, rendered(page))
+
     def test_bad_values_are_named(self) -> None:
         """A value of the wrong kind is an error that names its filter."""
         bad: tuple[dict[str, Any], ...] = (
