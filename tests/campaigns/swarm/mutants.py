@@ -241,9 +241,9 @@ def a_recipients_outcome_is_forgotten() -> Patch:
     """Of several recipients the last one's outcome is not recorded."""
     genuine = Recorder.conclude
 
-    def conclude(self: Recorder, active: Any, outcomes: Any) -> None:
+    def conclude(self: Recorder, active: Any, outcomes: Any, *site: Any) -> None:
         found = list(outcomes)
-        genuine(self, active, found[:-1] if len(found) > 1 else found)
+        genuine(self, active, found[:-1] if len(found) > 1 else found, *site)
 
     return patch.object(Recorder, "conclude", conclude)
 
