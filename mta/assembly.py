@@ -20,11 +20,18 @@ from mta.address import Address
 from mta.auth.backends import logins
 from mta.config.receiving import Listener
 from mta.config.schema import Config
+from mta.delivery.capture import CaptureAgent
 from mta.delivery.discard import DiscardAgent
 from mta.delivery.dispatch import AgentByTransport
+from mta.delivery.error import ErrorAgent
 from mta.delivery.health import Health
 from mta.delivery.maildir import MaildirAgent
+from mta.delivery.maildir_plus import MaildirPlusAgent
+from mta.delivery.maildir_quota import Quota
+from mta.delivery.mbox import MboxAgent
 from mta.delivery.next_hops import NextHops
+from mta.delivery.pipe import PipeAgent, PipeProgram
+from mta.delivery.post import Hook, PostAgent
 from mta.delivery.remote import RemoteAgent
 from mta.delivery.timeouts import ClientLimits, ClientTimeouts
 from mta.destination import Transport
@@ -47,13 +54,18 @@ from mta.policy.counts import SITES, Counts, LocalCounts
 from mta.policy.directory import Directory, Unknown
 from mta.policy.kept_places import KeptPlaces
 from mta.policy.limits import Connections, ServerLimits
+from mta.policy.refusals import RefusingPolicy
 from mta.policy.relay import RelayPolicy
 from mta.policy.submitters import SubmitterLimits, Submitters
 from mta.queue.bounces import Bouncer
 from mta.queue.manager import QueueLimits, QueueManager
+from mta.queue.planning import Routes
 from mta.queue.report_rate import ReportRate
 from mta.queue.schedule import Schedule
 from mta.queue.sites import SiteLimits
+from mta.reply import Reply
+from mta.routing.capture import CapturingRouter
+from mta.routing.refusal import parse_refusal
 from mta.routing.router import Router
 from mta.routing.tls_policies import ConfiguredTls
 from mta.server.factory import ServerFactory
@@ -62,6 +74,7 @@ from mta.tls.client import ClientTls
 from mta.tls.dane_lookup import DaneLookup
 from mta.tls.policies import DiscoveredTls, judge_by
 from mta.tls_policy import TlsLevel
+from mta.webhook import key_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +85,7 @@ class Surroundings:
     `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail; without `tls`
     the listeners have none. `validates` tells whether secure answers of the resolver are to be had now: only then is
     DANE asked for. Without `sts` no MTA-STS policies are followed, without `tls_reports` no sessions are counted.
-    `web` is asked about tokens of clients, `tokens` has our own for next hops.
+    `web` is asked about tokens of clients, `tokens` has our own for next hops. `posts` takes mail.
 
     Of `workers` processes this is one: they share `counts`, and `others` tells them that more is due than there is room
     for here.
@@ -93,6 +106,7 @@ class Surroundings:
     validates: Callable[[], bool] = lambda: False
     sts: IStsPolicies | None = None
     web: IWebClient | None = None
+    posts: IWebClient | None = None
     tls_reports: ITlsReports | None = None
     tokens: ITokens | None = None
 
@@ -134,14 +148,21 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
     agent = _agent(config, around, directory, places, tls)
     # One count: what a server promises is what the queue will send.
     report_rate = ReportRate(-(-config.bounce.rate_per_sender // around.workers))
-    router = Router(config.rules(), config.local.domains, config.local.maildir, config.hostname)
+    router = _router(config)
     destinations = Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,))
     queue = _queue(config, around, agent, router, destinations, report_rate, places, tls)
 
     def locate(recipient: Address) -> Located | Deferred[Located]:
         return destinations.locate(router.route(recipient).next_hop, recipient.domain)
 
-    servers = _servers(config, around, queue, directory, report_rate, locate if config.relay.check_domains else None)
+    servers = _servers(
+        config,
+        around,
+        queue,
+        _policy(config, directory, router),
+        report_rate,
+        locate if config.relay.check_domains else None,
+    )
     return Assembly(queue, agent, tuple(servers))
 
 
@@ -170,12 +191,13 @@ def _agent(
         next_hops=NextHops(client.next_hop_failures, config.queue.dead_initial, config.queue.dead_maximum, around.note),
         note=around.note,
     )
-    maildir = MaildirAgent(
-        base=config.state_dir,
-        hostname=config.hostname,
-        clock=around.reactor,
-        run_in_thread=around.run_in_thread,
-        is_nobody=lambda recipient: isinstance(directory.resolve(recipient), Unknown),
+
+    def is_nobody(recipient: Address) -> bool:
+        return isinstance(directory.resolve(recipient), Unknown)
+
+    maildir = _maildirs(config, around, is_nobody)
+    mbox = MboxAgent(
+        base=config.state_dir, clock=around.reactor, run_in_thread=around.run_in_thread, is_nobody=is_nobody
     )
     return AgentByTransport(
         {
@@ -185,16 +207,88 @@ def _agent(
             Transport.LMTP: remote,
             Transport.LMTP_UNIX: remote,
             Transport.MAILDIR: maildir,
+            Transport.MBOX: mbox,
             Transport.DISCARD: DiscardAgent(),
+            Transport.ERROR: ErrorAgent(),
+            Transport.CAPTURE: CaptureAgent(_maildirs(config, around)),
+            Transport.HTTPS: (posts := _posts(config, around)),
+            Transport.HTTP: posts,
+            Transport.PIPE: _pipes(config, around),
         }
     )
+
+
+def _maildirs(
+    config: Config, around: Surroundings, is_nobody: Callable[[Address], bool] = lambda _address: False
+) -> MaildirAgent:
+    words: dict[str, Any] = {
+        "base": config.state_dir,
+        "hostname": config.hostname,
+        "clock": around.reactor,
+        "run_in_thread": around.run_in_thread,
+        "is_nobody": is_nobody,
+    }
+    options = config.delivery.maildir
+    quota = Quota(options.quota, options.quota_messages)
+    if not quota.header and not options.folders:
+        return MaildirAgent(**words)
+    fails = options.over_quota == "fail"
+    return MaildirPlusAgent(quota=quota, over_quota_fails=fails, folders=options.folders, **words)
+
+
+def _router(config: Config) -> Routes:
+    router = Router(config.rules(), config.local.domains, config.local.maildir, config.hostname)
+    capture = config.delivery.capture
+    return CapturingRouter(router, capture.maildir, capture.allow) if capture.maildir else router
+
+
+def _pipes(config: Config, around: Surroundings) -> PipeAgent:
+    programs = {
+        pipe.name: PipeProgram(
+            command=pipe.command,
+            user=pipe.user,
+            directory=pipe.directory,
+            time_limit=pipe.time_limit,
+            output_limit=pipe.output_limit,
+            for_all=pipe.recipients == "all",
+            crlf=pipe.line_ends == "crlf",
+            environment=pipe.environment,
+        )
+        for pipe in config.delivery.pipes
+    }
+    return PipeAgent(programs, base=config.state_dir, reactor=around.reactor, run_in_thread=around.run_in_thread)
+
+
+def _posts(config: Config, around: Surroundings) -> PostAgent:
+    hooks = {
+        str(hook.url): Hook(hook.form, tuple(map(key_of, hook.secrets)), hook.timeout, hook.message_size)
+        for hook in config.delivery.hooks
+    }
+    return PostAgent(hooks, web=around.posts, clock=around.reactor, run_in_thread=around.run_in_thread)
+
+
+def _policy(config: Config, directory: Directory, router: Routes) -> RelayPolicy:
+    """Whom mail is taken for. Routes are asked at RCPT only where one of them refuses."""
+    rules: dict[str, Any] = {
+        "networks": config.relay.networks,
+        "relay_domains": config.relay.domains,
+        "refused": config.relay.refused,
+    }
+    if all(route.next_hop.transport is not Transport.ERROR for route in config.routes):
+        return RelayPolicy(directory, **rules)
+
+    def refusal(recipient: Address) -> Reply | None:
+        next_hop = router.route(recipient).next_hop
+        return parse_refusal(next_hop.target) if next_hop.transport is Transport.ERROR else None
+
+    return RefusingPolicy(directory, refusal, **rules)
 
 
 def _queue(
     config: Config,
     around: Surroundings,
     agent: IDeliveryAgent,
-    router: Router,
+    router: Routes,
     destinations: Destinations,
     report_rate: ReportRate,
     places: KeptPlaces,
@@ -243,7 +337,7 @@ def _servers(
     config: Config,
     around: Surroundings,
     queue: QueueManager,
-    directory: Directory,
+    policy: RelayPolicy,
     report_rate: ReportRate,
     locate: Locate | None,
 ) -> list[tuple[Listener, ServerFactory]]:
@@ -251,12 +345,6 @@ def _servers(
     del words["free_space_percent"]  # `room` knows it
     limits = ServerLimits(**words)
     connections = Connections(limits, config.hostname, around.counts)  # one count over all listeners
-    policy = RelayPolicy(
-        directory,
-        networks=config.relay.networks,
-        relay_domains=config.relay.domains,
-        refused=config.relay.refused,
-    )
     normalize_networks = Networks(config.content.normalize_networks)
     authentication = logins(config, around.reactor, around.run_in_thread, around.web)
     submitters = Submitters(

@@ -24,6 +24,12 @@ class Transport(Enum):
     LMTP_UNIX = "lmtp+unix"
     MAILDIR = "maildir"
     DISCARD = "discard"
+    ERROR = "error"
+    PIPE = "pipe"
+    MBOX = "mbox"
+    HTTPS = "https"
+    HTTP = "http"
+    CAPTURE = "capture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,10 @@ class NextHop:
     One next hop of the configuration, or several of one route: then `others` are those behind the first.
 
     ``mx:`` (the recipient's own domain) or ``mx:DOMAIN``; ``smtp://host:port``; ``smtps://host:port``, TLS from the
-    first octet; ``lmtp://host:port``; ``lmtp+unix:PATH``; ``maildir:PATH``, where PATH may hold ``{user}`` and
-    ``{domain}``; ``discard:``. `target` is the domain, the host or the path; `port` is for SMTP and LMTP over TCP.
-    `weight` is its share among several, None where they are tried in order.
+    first octet; ``lmtp://host:port``; ``lmtp+unix:PATH``; ``maildir:PATH`` and ``mbox:PATH``, where PATH may hold
+    ``{user}`` and ``{domain}``; ``discard:``; ``error:REPLY``; ``pipe:NAME``; ``https://...``. `target` is
+    what stands behind the scheme: the domain, the host, the path, the reply, the name, the URL; `port` is for SMTP and
+    LMTP over TCP. `weight` is its share among several, None where they are tried in order.
     """
 
     transport: Transport

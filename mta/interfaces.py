@@ -361,7 +361,7 @@ class ITokens(Interface):
 
 
 class IWebClient(Interface):
-    """Asks web servers, over HTTPS alone."""
+    """Asks web servers, over HTTPS; in clear only where it was made for that."""
 
     def ask(request: WebRequest) -> Deferred[WebAnswer]:
         """Send the request, and give the whole answer, whatever its status is. Fails with `mta.web.WebError`.

@@ -18,7 +18,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from mta.config import changing
+from mta.config import agents, changing
 from mta.config.loading import ConfigError
 from mta.config.schema import Config
 from mta.daemon.descriptors import raise_limit, shortage
@@ -57,6 +57,7 @@ class DaemonService(Service):
         short = shortage(self.config, raise_limit())
         if short:
             self._log.warn("{short}", short=short)
+        self._warn()
         try:
             self._start()
         except StartError as error:
@@ -84,6 +85,11 @@ class DaemonService(Service):
         for note in notes:
             self._log.warn("{note}", note=note)
         self._log.info("the configuration was read again")
+        self._warn()
+
+    def _warn(self) -> None:
+        for warning in agents.warnings(self.config):
+            self._log.warn("{warning}", warning=warning)
 
     def _start(self) -> None:
         raise NotImplementedError

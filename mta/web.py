@@ -19,7 +19,9 @@ LIMIT = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class WebRequest:
     """
-    A request to an https:// URL. `limit` is how many octets the body of the answer may have, `timeout` seconds in all.
+    A request to an https:// URL, or http:// where the client does that.
+
+    `limit` is how many octets the body of the answer may have, `timeout` seconds in all.
 
     What is sent may be secret: it stands in no repr.
     """

@@ -16,6 +16,7 @@ import click
 from mta.auth import userfile
 from mta.cli.configuration import config_option, loaded, located
 from mta.cli.failure import CommandError
+from mta.config import agents
 from mta.config.checking import problems
 from mta.config.lines import Location
 from mta.config.logins import remarks
@@ -79,6 +80,8 @@ def check(config: str | None, dns: bool) -> None:
     click.echo(f"  {domains}, {people}, {len(checked.routes)} routes; state in {checked.state_dir}")
     for line in certificates:
         click.echo(f"  {line}")
+    for loud in agents.warnings(checked):
+        click.echo(f"  WARNING: {loud}")
     for line in placed(checked.source, [*remarks(checked), *_dane(checked), *warnings]):
         click.echo(f"  warning: {line}")
     if dns:

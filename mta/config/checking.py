@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mta.config import agents
 from mta.config.schema import Config
 from mta.destination import Transport
 from mta.message.templates import TemplateError, load
@@ -29,6 +30,7 @@ def problems(config: Config, resolv_conf: Path = _RESOLV_CONF) -> list[str]:
         *_resolvers(config, resolv_conf),
         *_templates(config),
         *_authorities(config),
+        *agents.problems(config),
     ]
     return [f"{config.source}: {problem}" for problem in found]
 
@@ -86,6 +88,7 @@ def _authorities(config: Config) -> Iterator[str]:
         ("client.tls.ca_file", config.client.tls.ca_file),
         ("sts.ca_file", config.sts.ca_file),
         ("auth.oauth.ca_file", config.auth.oauth.ca_file),
+        ("delivery.ca_file", config.delivery.ca_file),
         *((f"client.tokens {number}: ca_file", table.ca_file) for number, table in tokens),
     ):
         if path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 
-from mta.config import credentials, logins, residents
+from mta.config import agents, credentials, logins, residents
 from mta.config.authentication import TOKENS
 from mta.config.lines import Location
 from mta.config.schema import Settings
@@ -20,9 +20,10 @@ from mta.tls_policy import TlsLevel
 
 Conflict = tuple[Location, str]
 
-# What `mta/spool/` keeps in state_dir, below our layer; SQLite adds endings of its own to the first.
+# What `mta/spool/` and `mta/delivery/` keep in state_dir, below our layer; SQLite adds endings of its own to the first.
 SPOOL_FILE = "spool.sqlite"
-OTHER_FILES = ("lock", "turn", "ballast", "content", "sts", "tlsrpt", "tokens")
+OTHER_FILES = ("lock", "turn", "ballast", "content", "sts", "tlsrpt", "tokens", "tmp")
+_OVER_NETWORK = (Transport.MX, Transport.SMTP, Transport.SMTPS, Transport.LMTP)
 # The languages of mta/message/notices/.
 SHIPPED_LANGUAGES = ("en", "de")
 
@@ -127,7 +128,7 @@ def _tls(settings: Settings) -> Iterator[Conflict]:
         transport, level = route.next_hop.transport, route.tls
         if level is None:
             continue
-        if transport in (Transport.LMTP_UNIX, Transport.MAILDIR, Transport.DISCARD):
+        if transport not in _OVER_NETWORK:
             yield ("route", number, "tls"), f'has no meaning for "{route.next_hop}": nothing goes over a network'
         elif transport is Transport.SMTPS and level in (TlsLevel.NONE, TlsLevel.MAY):
             yield ("route", number, "tls"), f'"{level.value}" contradicts smtps://, which is TLS from the first octet'
@@ -244,4 +245,5 @@ _COMPARISONS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Conflic
     (("listener", "auth"), _auth),
     (("auth",), _oauth),
     (("listener", "auth", "tls", "relay"), logins.conflicts),
+    (("delivery", "route"), agents.conflicts),
 )

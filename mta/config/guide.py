@@ -102,7 +102,9 @@ a restart, a change of the file reaches the mail that is waiting too.
 | `"mx:"` | to the MX hosts of the recipient's domain, as without a route |
 | `"mx:example.org"` | to the MX hosts of example.org, whatever the recipient's domain is |
 | `"maildir:PATH"` | to a Maildir below `state_dir`; `{user}` and `{domain}` are the parts of the address |
+| `"mbox:PATH"` | to a mailbox in one file; a relative path is below `state_dir`, `{user}` and `{domain}` as above |
+| `"pipe:NAME"` | to the standard input of the program of that name in `[[delivery.pipe]]`: [delivery.md](delivery.md) |
+| `"https://host/path"` | to that web server, by POST; `http://` on this machine: [delivery.md](delivery.md) |
 | `"discard:"` | nowhere; it counts as delivered |
-
-`mbox:`, `pipe:` and `https:` are not supported yet.
+| `"error:550 5.1.1 TEXT"` | back, with your own words: refused at RCPT (45x: for now), and what waits already fails |
 """

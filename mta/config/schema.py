@@ -13,6 +13,7 @@ from typing import Literal
 
 from mta.address import Address, parse_address
 from mta.config.authentication import Auth
+from mta.config.delivery import Delivery
 from mta.config.fields import (
     BelowState,
     DirectoryPath,
@@ -88,6 +89,7 @@ class Settings(Table):
     local: Local = option({})
     auth: Auth = option({})
     routes: tuple[RouteTable, ...] = option((), alias="route")
+    delivery: Delivery = option({})
     dns: Dns = option({})
     queue: Queue = option({})
     limits: Limits = option({})

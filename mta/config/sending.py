@@ -50,8 +50,9 @@ class RouteTable(Table):
     next_hop: Hop = option(
         REQUIRED,
         'Where their mail goes: "smtp://HOST:PORT", "smtps://HOST:PORT" (TLS from the start), "lmtp://HOST:PORT",'
-        ' "lmtp+unix:PATH", "mx:", "mx:DOMAIN", "maildir:PATH" or "discard:". A list of the first three kinds is tried'
-        ' in order; with "smtp://HOST:PORT?weight=N" at each, they share the mail, and 0 is a reserve.',
+        ' "lmtp+unix:PATH", "mx:", "mx:DOMAIN", "maildir:PATH", "mbox:PATH", "pipe:NAME",'
+        ' "https://HOST/PATH", "discard:" or "error:550 5.1.1 TEXT". A list of the first three kinds is tried in'
+        ' order; with "smtp://HOST:PORT?weight=N" at each, they share the mail, and 0 is a reserve.',
         unit="next hop, or list of them",
         sample="smtp://127.0.0.1:2501",
     )

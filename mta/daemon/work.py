@@ -26,7 +26,7 @@ from mta.daemon.own_mail import OwnMail
 from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
 from mta.daemon.tokens import tokens_of
-from mta.daemon.web import web_client
+from mta.daemon.web import mail_client, web_client
 from mta.delivery.tokens import Tokens
 from mta.entry import Entry
 from mta.interfaces import IQueue
@@ -165,6 +165,7 @@ class Work:
             validates=lambda: names.resolver.trusts_ad,
             sts=sts,
             web=web_client(config, reactor, names.resolver),
+            posts=mail_client(config, reactor, names.resolver),
             tls_reports=tls_reports.counts if tls_reports is not None else None,
             tokens=tokens,
         )

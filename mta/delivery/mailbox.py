@@ -27,6 +27,8 @@ MAX_COMPONENT = 255  # octets, of every file system in use
 class MailboxError(ValueError):
     """An address or a template that gives no usable path; the text says which and why."""
 
+    enhanced = "4.2.0"
+
 
 def mailbox_path(template: str, address: Address) -> PurePosixPath:
     """
@@ -76,6 +78,16 @@ class MailboxFile:
         self._descriptor = -1
         self._is_made = False
         self._held = b""  # a CR at the end of a piece, which may be half of a line end
+
+    @property
+    def mailbox(self) -> Path:
+        """The Maildir."""
+        return self._mailbox
+
+    @property
+    def place(self) -> str:
+        """The path of the message, once it is visible."""
+        return self._final
 
     @property
     def folder(self) -> str:

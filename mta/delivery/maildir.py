@@ -90,7 +90,7 @@ class MaildirAgent:
         except CancelledError:
             raise
         except MailboxError as error:
-            return Deferral(str(error), Phase.STORE, Scope.RECIPIENT, host, enhanced="4.2.0")
+            return Deferral(str(error), Phase.STORE, Scope.RECIPIENT, host, enhanced=error.enhanced)
         except OSError as error:
             words = os.strerror(error.errno) if error.errno else str(error)
             enhanced = "4.3.1" if error.errno in _FULL else "4.3.0"

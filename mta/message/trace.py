@@ -108,6 +108,27 @@ def return_path(sender: Address | None) -> bytes:
     return f"Return-Path: <{'' if sender is None else _path(sender)}>\r\n".encode()
 
 
+def delivered_to(recipient: Address) -> bytes:
+    """The Delivered-To field (RFC 9228) of a final delivery."""
+    return f"Delivered-To: {_path(recipient)}\r\n".encode()
+
+
+def original_to(named: str) -> bytes:
+    """The X-Original-To field: whom RCPT named, where another stands in its place. Postfix and Dovecot know it."""
+    return f"X-Original-To: {_NOT_IN_PATH.sub('?', named)}\r\n".encode()
+
+
+def final_fields(sender: Address | None, recipient: Address, named: str) -> bytes:
+    """Return-Path, X-Original-To where RCPT named another than `recipient`, Delivered-To: in front of a message."""
+    original = original_to(named) if named and named != str(recipient) else b""
+    return return_path(sender) + original + delivered_to(recipient)
+
+
+def captured_for(recipient: Address, named: str) -> bytes:
+    """X-Original-To, whom RCPT named, and X-Captured-For, who would have had the message."""
+    return original_to(named or str(recipient)) + f"X-Captured-For: {_path(recipient)}\r\n".encode()
+
+
 def date(at: float) -> str:
     """The date-time of `at` (seconds since 1970) in UTC: ``Mon, 06 Sep 2021 13:46:40 +0000`` (RFC 5322 3.3)."""
     return _date(int(at))

@@ -2,7 +2,8 @@
 Read a next hop from its text in the configuration.
 
 Owns: the grammar of ``smtp://``, ``smtps://``, ``lmtp://``, ``lmtp+unix:``, ``mx:``, ``maildir:`` and ``discard:``, and
-of Maildir templates.
+of Maildir templates; ``error:`` is read by `refusal.py`, ``https:`` by
+`web_address.py`.
 Never: checks that a next hop can be reached.
 Fails: ValueError, whose text says what is wrong and how to write it.
 """
@@ -11,14 +12,19 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from pathlib import PurePosixPath
 
 from mta.address import AddressError, parse_domain
 from mta.destination import NextHop, Transport
+from mta.routing.refusal import parse_refusal
+from mta.routing.web_address import parse_url
 
+# "capture:" is for [delivery.capture] alone.
+_KNOWN = frozenset(item.value for item in Transport) - {Transport.CAPTURE.value}
 _PLACEHOLDERS = ("{user}", "{domain}")
-# Planned, and so named apart from what is only misspelled.
-_NOT_YET = ("mbox", "pipe", "https")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
 # RFC 5321 4.5.4.2, RFC 8314 7.3; LMTP has none of its own (RFC 2033 5 only forbids 25), and 24, "any private mail
 # system", is the custom (Postfix, Dovecot).
 _PORTS = {Transport.SMTP: 25, Transport.SMTPS: 465, Transport.LMTP: 24}
@@ -30,13 +36,13 @@ def parse_next_hop(text: str) -> NextHop:
 
     ``smtp://host``, ``smtp://host:port``, ``smtp://[v6]:port``: that host, without an MX lookup; ``smtps://`` and
     ``lmtp://`` likewise. ``lmtp+unix:path``: a UNIX socket, below the state directory where the path is relative.
-    ``mx:`` and ``mx:domain``: the MX hosts of the recipient's or of the named domain. ``maildir:path``, ``discard:``.
+    ``mx:`` and ``mx:domain``: the MX hosts of the recipient's or of the named domain. ``maildir:path``, ``discard:``,
+    ``error:550 5.1.1 text``, ``pipe:name``; ``mbox:path``, which may be
+    absolute.
     """
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
-    if colon and scheme in _NOT_YET:
-        raise ValueError(f'"{scheme}:" is not supported yet')
-    if not colon or scheme not in {item.value for item in Transport}:
+    if not colon or scheme not in _KNOWN:
         raise ValueError(_unknown(text, scheme if colon else ""))
     transport = Transport(scheme)
     if transport in _PORTS:
@@ -45,6 +51,15 @@ def parse_next_hop(text: str) -> NextHop:
         return NextHop(transport, _socket(text, rest))
     if transport is Transport.MAILDIR:
         return NextHop(transport, check_template(rest))
+    if transport is Transport.ERROR:
+        return NextHop(transport, str(parse_refusal(rest)))
+    if transport is Transport.MBOX:
+        check_template(rest.removeprefix("/"), "an mbox")
+        return NextHop(transport, rest)
+    if transport in (Transport.HTTPS, Transport.HTTP):
+        return NextHop(transport, parse_url(text))
+    if transport is Transport.PIPE:
+        return NextHop(transport, _pipe_name(text, rest))
     if transport is Transport.MX:
         return NextHop(transport, _domain(text, rest) if rest else "")
     if rest:
@@ -52,9 +67,10 @@ def parse_next_hop(text: str) -> NextHop:
     return NextHop(transport)
 
 
-def check_template(path: str) -> str:
+def check_template(path: str, what: str = "a Maildir") -> str:
     """
-    A Maildir path below the state directory in which ``{user}`` and ``{domain}`` stand for the recipient's parts.
+    The path of a mailbox (`what`), below the state directory, in which ``{user}`` and ``{domain}`` stand for the
+    recipient's parts.
 
     Returns it; raises ValueError where it is absolute, climbs with ``..`` or has another placeholder.
     """
@@ -62,7 +78,7 @@ def check_template(path: str) -> str:
     for placeholder in _PLACEHOLDERS:
         bare = bare.replace(placeholder, "x")
     if not bare or "\0" in bare:
-        raise ValueError("a Maildir needs a path, such as mail/{user}/Maildir")
+        raise ValueError(f"{what} needs a path, such as mail/{{user}}/Maildir")
     if "{" in bare or "}" in bare:
         raise ValueError(f'"{path}" has a placeholder other than {{user}} and {{domain}}')
     if PurePosixPath(bare).is_absolute() or ".." in PurePosixPath(bare).parts:
@@ -71,13 +87,19 @@ def check_template(path: str) -> str:
 
 
 def _unknown(text: str, scheme: str) -> str:
-    known = [item.value for item in Transport]
+    known = sorted(_KNOWN)
     near = difflib.get_close_matches(scheme, known, 1)
     hint = f'; did you mean "{near[0]}:"?' if near else ""
     return (
         f'"{text}" is not a next hop; write smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, lmtp+unix:PATH,'
-        f" mx:, mx:DOMAIN, maildir:PATH or discard:{hint}"
+        f" mx:, mx:DOMAIN, maildir:PATH, discard:, mbox:PATH, pipe:NAME, https://URL or error:CODE TEXT{hint}"
     )
+
+
+def _pipe_name(text: str, name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f'"{text}" must be pipe:NAME, with the name of a [[delivery.pipe]]')
+    return name
 
 
 def _socket(text: str, path: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mta.destination import Host, NextHop, Transport
+from mta.routing.web_address import server_of
 
 # Long enough for two or three host names; longer ones would fill a log line and every row of a table.
 MAX_NAME = 80
@@ -38,15 +39,18 @@ def _joined(different: set[str]) -> str:
 
 def site_of(next_hop: NextHop) -> str:
     """
-    The site of a next hop that needs no DNS: ``host:port`` for ``smtp://``, all of it for ``smtps://`` and LMTP, else
-    the name of the transport. Several next hops of a route are one site, in whatever order or with whatever weights.
+    The site of a next hop that needs no DNS: ``host:port`` for ``smtp://``, all of it for ``smtps://``, LMTP and
+    ``pipe:``, the server of a URL, else the name of the transport. Several next hops of a route are one site, in
+    whatever order or with whatever weights.
 
     For ``mx:`` the hosts make the site: `site_name`.
     """
     if next_hop.others:
         return _joined({site_of(replace(hop, weight=None)) for hop in next_hop.each})
-    if next_hop.transport in (Transport.SMTPS, Transport.LMTP, Transport.LMTP_UNIX):
+    if next_hop.transport in (Transport.SMTPS, Transport.LMTP, Transport.LMTP_UNIX, Transport.PIPE):
         return str(next_hop)  # an SMTP server on the same host and port would be another
+    if next_hop.transport in (Transport.HTTPS, Transport.HTTP):
+        return f"{next_hop.transport.value}://{server_of(next_hop.target)}"
     if next_hop.transport is Transport.SMTP:
         return f"{_bracketed(next_hop.target)}:{next_hop.port}"
     return str(next_hop.transport.value)

@@ -29,6 +29,12 @@ _BY_TRANSPORT: Mapping[Transport, TlsPolicy] = {
     Transport.LMTP_UNIX: NO_TLS,
     Transport.MAILDIR: NO_TLS,
     Transport.DISCARD: NO_TLS,
+    Transport.ERROR: NO_TLS,
+    Transport.PIPE: NO_TLS,
+    Transport.MBOX: NO_TLS,
+    Transport.CAPTURE: NO_TLS,
+    Transport.HTTPS: NO_TLS,  # it has TLS of its own, always
+    Transport.HTTP: NO_TLS,
 }
 
 
@@ -92,8 +98,8 @@ class ConfiguredTls:
 
 
 def is_here(next_hop: NextHop) -> bool:
-    """Whether a next hop is within this host: a mailbox, or LMTP to a socket or over the loopback interface."""
+    """Whether a next hop is no mail server, or one within this host: LMTP to a socket or over loopback."""
     if next_hop.transport is Transport.LMTP:
         target = next_hop.target
         return target == "localhost" or (is_ip_address(target) and ip_address(target).is_loopback)
-    return next_hop.transport in (Transport.LMTP_UNIX, Transport.MAILDIR, Transport.DISCARD)
+    return next_hop.transport not in (Transport.MX, Transport.SMTP, Transport.SMTPS)

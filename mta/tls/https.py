@@ -45,13 +45,17 @@ class Https:
     Each call is one request on a connection of its own.
 
     `trust_root` is what `https_connection.trusted` gives; `port` is that of URLs without one, another in tests alone.
+    `clear`: http:// URLs are asked as well, without TLS; else TLS is spoken whatever a URL says.
     """
 
-    def __init__(self, *, reactor: Any, resolver: IResolver, trust_root: Any, port: int = PORT) -> None:
+    def __init__(
+        self, *, reactor: Any, resolver: IResolver, trust_root: Any, port: int = PORT, clear: bool = False
+    ) -> None:
         self._reactor = reactor  # IReactorTCP, IReactorTime
         self._resolver = resolver
         self._trust_root = trust_root
         self._port = port
+        self._clear = clear
 
     def ask(self, request: WebRequest, accept: Accept = lambda _begun: None) -> Deferred[WebAnswer]:
         """As `IWebClient` says."""
@@ -61,7 +65,8 @@ class Https:
         url = urlsplit(request.url)
         host = url.hostname or ""
         calls = Calls(request.limit + OVERHEAD)
-        exchanging = Deferred.fromCoroutine(self._exchange(request, host, url.port or self._port, accept, calls))
+        port = url.port or (80 if self._is_clear(request) else self._port)
+        exchanging = Deferred.fromCoroutine(self._exchange(request, host, port, accept, calls))
         timer = self._reactor.callLater(request.timeout, exchanging.cancel)
         try:
             return await exchanging
@@ -97,6 +102,9 @@ class Https:
                 raise _named(host, address, error, request.limit, calls) from None
         raise trouble
 
+    def _is_clear(self, request: WebRequest) -> bool:
+        return self._clear and request.url.startswith("http:")
+
     async def _addresses(self, host: str) -> list[str]:
         try:
             return [str(ipaddress.ip_address(host))]
@@ -116,8 +124,9 @@ class Https:
             raise WebError(f"{host} is no host name: {error}") from None
         endpoint_type = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
         plain = endpoint_type(self._reactor, address, port, CONNECT_TIMEOUT)
-        secured = wrapClientTLS(creator, plain, clock=self._reactor)
-        agent = Agent.usingEndpointFactory(self._reactor, OneEndpoint(calls.over(secured)))
+        is_clear = self._is_clear(request)
+        endpoint = plain if is_clear else wrapClientTLS(creator, plain, clock=self._reactor)
+        agent = Agent.usingEndpointFactory(self._reactor, OneEndpoint(calls.over(endpoint)))
         headers = Headers({"User-Agent": ["mta"]})
         for name, value in request.headers:
             headers.addRawHeader(name, value)
@@ -131,7 +140,7 @@ class Https:
                 _Whole(request.body) if request.body else None,
             ),
         )
-        if not calls.is_verified:  # OpenSSL always asks; nothing must hang on that
+        if not calls.is_verified and not is_clear:  # OpenSSL always asks; nothing must hang on that
             raise WebError(f"{host}: its certificate was not verified", WebFault.CERTIFICATE)
         return response
 

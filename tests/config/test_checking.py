@@ -14,7 +14,7 @@ from mta.config.checking import problems
 from mta.config.consistency import OTHER_FILES, SHIPPED_LANGUAGES, SPOOL_FILE
 from mta.config.loading import parse
 from mta.config.schema import Config
-from mta.delivery import token_store
+from mta.delivery import token_store, whole_file
 from mta.spool import ballast, content_files, place, schema, turn
 from mta.tls import sts_store, tlsrpt_store
 from tests.config.test_loading import HEAD
@@ -76,7 +76,7 @@ class CheckingTests(SynchronousTestCase):
         self.assertEqual([], self.problems(self.root, "[log]\nfile = 'log/mail'"))
 
     def test_files_of_the_queue(self) -> None:
-        """The names that no other file may have are those that the spool uses."""
+        """The names that no other file may have are those that the queue and its agents use."""
         place.lock(self.root).close()
         self.assertEqual(
             {
@@ -84,6 +84,7 @@ class CheckingTests(SynchronousTestCase):
                 turn.FILE_NAME,
                 content_files.FOLDER,
                 sts_store.FOLDER,
+                whole_file.FOLDER,
                 tlsrpt_store.FOLDER,
                 token_store.FOLDER,
                 *os.listdir(self.root),

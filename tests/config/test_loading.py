@@ -130,7 +130,8 @@ BAD: dict[str, list[str]] = {
     "[[route]]\nrecipients = ['x.test']\nnext_hop = 'stmp://x.test'": [
         '7: route 1: recipients: "x.test" is not a pattern; for all of a domain write "*@x.test"',
         '8: route 1: next_hop: "stmp://x.test" is not a next hop; write smtp://HOST:PORT, smtps://HOST:PORT,'
-        ' lmtp://HOST:PORT, lmtp+unix:PATH, mx:, mx:DOMAIN, maildir:PATH or discard:; did you mean "smtp:"?',
+        " lmtp://HOST:PORT, lmtp+unix:PATH, mx:, mx:DOMAIN, maildir:PATH, discard:, mbox:PATH, pipe:NAME,"
+        ' https://URL or error:CODE TEXT; did you mean "smtp:"?',
     ],
     "[[route]]\nrecipients = ['*@x test', 5]\nnext_hop = 'mx:'": [
         '7: route 1: recipients: "*@x test" is not a pattern: domain is not a valid name',
@@ -192,9 +193,23 @@ BAD: dict[str, list[str]] = {
     "[client.tls.domains]\n'x.test' = 'maybe'": [
         "7: client.tls.domains.x.test: must be one of none, may, encrypt, verify, dane, not 'maybe'"
     ],
-    "[[route]]\nrecipients = []\nnext_hop = 'pipe:x'": [
+    "[[route]]\nrecipients = []\nnext_hop = 'https:x'": [
         "7: route 1: recipients: must not be empty",
-        '8: route 1: next_hop: "pipe:" is not supported yet',
+        '8: route 1: next_hop: "https:x" must be a URL with a host, such as https://hooks.example.org/mail',
+    ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = 'pipe:x'\n[[delivery.pipe]]\nname = 'y'\ncommand = ['cat', '{home}']": [
+        '8: route 1: next_hop: there is no [[delivery.pipe]] with the name "x"',
+        '11: delivery.pipe 1: command: "cat" must be the absolute path of a program',
+    ],
+    "[[route]]\nrecipients = ['*']\nnext_hop = 'http://hook.test/x'\n[[delivery.http]]\nurl = 'http://hook.test/y'\n"
+    "clear_text = true\n[[delivery.http]]\nurl = 'mx:'": [
+        '8: route 1: next_hop: "http://hook.test/x" is not encrypted: write https://, or clear_text = true in a'
+        " [[delivery.http]] with this URL",
+        '13: delivery.http 2: url: "mx:" must be https:// or http://',
+    ],
+    "[[delivery.http]]\nurl = 'https://hook.test/'\nsecrets = ['whsec_short']": [
+        '8: delivery.http 1: secrets: must be "whsec_" and 24 to 64 random octets in base64, as from'
+        " `openssl rand -base64 32`"
     ],
     "[[listener]]\nname = 'a b'\nendpoint = '25'\nrole = 'sumbission'": [
         '7: listener 2: name: "a b" is not a name; use up to 64 letters, digits, ".", "_" and "-"',

@@ -96,7 +96,7 @@ class RenderingTests(SynchronousTestCase):
         sections = documentation().split("\n## ")
         for key, field in options(Settings):
             table, _, name = key.rpartition(".")
-            arrays = ("listener", "route", "tls.certificates", "client.tokens")
+            arrays = ("listener", "route", "tls.certificates", "client.tokens", "delivery.pipe", "delivery.http")
             title = f"`[[{table}]]`" if table in arrays else f"`[{table}]`" if table else "The top"
             (section,) = (section for section in sections if section.startswith(title))
             self.assertIn(f"| `{name}` | {details(field).unit} |", section)

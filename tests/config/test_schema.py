@@ -64,6 +64,13 @@ DEFAULTS = {
             "ca_file": "",
         },
     },
+    "delivery": {
+        "ca_file": "",
+        "capture": {"allow": (), "maildir": ""},
+        "hooks": (),
+        "maildir": {"folders": False, "over_quota": "defer", "quota": 0, "quota_messages": 0},
+        "pipes": (),
+    },
     "dns": {
         "servers": (),
         "timeout": 5.0,

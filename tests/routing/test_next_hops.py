@@ -27,6 +27,14 @@ GOOD = {
     "mx:Relay.X.test": NextHop(Transport.MX, "relay.x.test"),
     "maildir:mail/{domain}/{user}": NextHop(Transport.MAILDIR, "mail/{domain}/{user}"),
     "discard:": NextHop(Transport.DISCARD),
+    "https://X.test/In?a=B": NextHop(Transport.HTTPS, "//x.test/In?a=B"),
+    "http://[::1]:8080": NextHop(Transport.HTTP, "//[::1]:8080/"),
+    "mbox:/var/mail/{user}": NextHop(Transport.MBOX, "/var/mail/{user}"),
+    "mbox:mail/{user}": NextHop(Transport.MBOX, "mail/{user}"),
+    "pipe:a.b-c": NextHop(Transport.PIPE, "a.b-c"),
+    "error:550 5.1.1 Gone: ask a@b": NextHop(Transport.ERROR, "550 5.1.1 Gone: ask a@b"),
+    "error:450 Back on Monday": NextHop(Transport.ERROR, "450 4.7.1 Back on Monday"),
+    "error: 550 1.2.3.4 is closed": NextHop(Transport.ERROR, "550 5.7.1 1.2.3.4 is closed"),
 }
 BAD = {
     "": "is not a next hop",
@@ -70,9 +78,31 @@ BAD = {
     "lmtp+unix:../lmtp": 'without ".."',
     "lmtp+unix:/run/../lmtp": 'without ".."',
     "ltmp://x.test": 'did you mean "lmtp:"?',
-    "mbox:x": '"mbox:" is not supported yet',
-    "pipe:x": '"pipe:" is not supported yet',
-    "https://x.test/": '"https:" is not supported yet',
+    "error:": "must have a code",
+    "error:250 2.1.5 Ok": "must have a code",
+    "error:421 4.3.2 Closing": "must have a code",
+    "error:550": "must have a code",
+    "error:550 5.1.1 ": "must have a code",
+    "error:550 5.1.1 Größe": "printable ASCII",
+    "error:550 5.1.1 a\r\n250 Ok": "printable ASCII",
+    "error:550 4.1.1 No": "4.1.1 contradicts 550",
+    "error:550 5.1.1 " + 500 * "x": "must have a code",
+    "mbox:": "an mbox needs a path",
+    "mbox:/": "an mbox needs a path",
+    "mbox://x": "below state_dir",
+    "mbox:/var/../x": "below state_dir",
+    "mbox:{home}": "placeholder other than",
+    "pipe:": "must be pipe:NAME",
+    "pipe:/bin/cat": "must be pipe:NAME",
+    "pipe:a b": "must be pipe:NAME",
+    "https:": "a URL with a host",
+    "https:/x": "a URL with a host",
+    "https:///x": "a URL with a host",
+    "https://x.test:99999/": "a URL with a host",
+    "https://[::1/": "a URL with a host",
+    "https://u:p@x.test/": "has a user in it",
+    "https://x.test/#a": "has a fragment",
+    "https://x.test/a b": "printable ASCII",
 }
 
 
@@ -97,7 +127,21 @@ class NextHopTests(SynchronousTestCase):
 
     @settings(deadline=None, max_examples=300, derandomize=True)
     @given(
-        st.sampled_from(["", "smtp:", "smtp://", "smtp://[", "lmtp://", "lmtp+unix:", "mx:", "maildir:", "discard:"]),
+        st.sampled_from(
+            [
+                "",
+                "smtp:",
+                "smtp://",
+                "smtp://[",
+                "lmtp://",
+                "lmtp+unix:",
+                "mx:",
+                "maildir:",
+                "discard:",
+                "error:550 ",
+                "https://",
+            ]
+        ),
         st.text(max_size=40),
     )
     def test_any_text(self, scheme: str, rest: str) -> None:

@@ -48,5 +48,9 @@ class SiteTests(SynchronousTestCase):
             NextHop(Transport.LMTP_UNIX, "run/lmtp"): "lmtp+unix:run/lmtp",
             NextHop(Transport.MAILDIR, "mail/{user}"): "maildir",
             NextHop(Transport.DISCARD): "discard",
+            NextHop(Transport.PIPE, "a.b"): "pipe:a.b",
+            NextHop(Transport.HTTPS, "//x.test:8443/secret?y"): "https://x.test:8443",
+            NextHop(Transport.HTTP, "//[::1]/"): "http://[::1]",
+            NextHop(Transport.ERROR, "550 5.1.1 No"): "error",
         }
         self.assertEqual(list(table.values()), [site_of(next_hop) for next_hop in table])

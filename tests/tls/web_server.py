@@ -69,10 +69,10 @@ class WebServer:
     Listens on a free port of 127.0.0.1.
 
     `answer` is sent to each request, `endless` again and again behind it; `requests` are those that came in whole, with
-    bodies of `body` octets.
+    bodies of `body` octets. Without a certificate it speaks HTTP in clear.
     """
 
-    def __init__(self, reactor: Any, certificate: trustme.LeafCert | bytes) -> None:
+    def __init__(self, reactor: Any, certificate: trustme.LeafCert | bytes | None) -> None:
         self.reactor = reactor
         self.answer = response()
         self.endless = b""
@@ -82,10 +82,13 @@ class WebServer:
         self.connections = 0
         self.poured = 0
         self.when_lost: Deferred[None] = Deferred()
-        pem = certificate if isinstance(certificate, bytes) else certificate.private_key_and_cert_chain_pem.bytes()
-        options = ssl.PrivateCertificate.loadPEM(pem).options()
         factory = Factory.forProtocol(lambda: WebConnection(self))
-        self._port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
+        if certificate is None:
+            self._port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        else:
+            pem = certificate if isinstance(certificate, bytes) else certificate.private_key_and_cert_chain_pem.bytes()
+            options = ssl.PrivateCertificate.loadPEM(pem).options()
+            self._port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
         self.port: int = self._port.getHost().port
 
     def lost(self) -> None:
