@@ -30,7 +30,8 @@ results.
 runs the whole MTA (the production code: listeners, sessions, queue, spool, router, client, reports) with your own
 configuration in a world that does not exist. Time, network, disk, DNS and chance are simulated, so that five days take
 seconds, and the same seed gives the same run, byte for byte. Nothing real is touched: no port is bound, no name looked
-up, and `state_dir` is a temporary directory.
+up, and `state_dir` is a temporary directory. Programs, web servers and mboxes take whatever is sent to them, and see
+nothing of it; quotas and capture are off.
 
 A scenario is a TOML file: the remote sites and how they behave, the mail that is sent, what goes wrong with us, and
 for how long. Mistakes in it are told as those in the configuration are, all at once, with file, line and key.

@@ -24,6 +24,7 @@ from mta.events import Event
 from mta.ids import QueueIds
 from mta.policy.clients import Networks
 from mta.sim.disk import Disk, DiskCommit
+from mta.sim.harmless import harmless
 from mta.sim.ledger import Ledger
 from mta.sim.load import LoadClient
 from mta.sim.machine import Machine
@@ -83,7 +84,7 @@ class Simulation:
         self, config: Config, scenario: Scenario, database: SpoolConnection | None = None, start: float = START
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="mta-simulate-", dir=_memory()))
-        self.config = config.model_copy(update={"state_dir": self._directory})
+        self.config = harmless(config, self._directory)
         self.scenario = scenario
         self.world = World(scenario, start)
         self.ledger = self.world.ledger
