@@ -7,9 +7,11 @@ What every `IDeliveryAgent` promises.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
 from mta.address import Address
@@ -91,6 +93,96 @@ class AgentContract(Base):
             for outcome in outcomes.values():
                 assert isinstance(outcome, Deferral), outcome
                 self.assertIs(Scope.OURSELVES, outcome.scope)
+            self.assertFalse(self.arrived(), "a part of a message came through")
+
+    def spelled(self, data: bytes) -> bytes:
+        """Content as it stands at the other end."""
+        return data
+
+    def test_exact(self) -> None:
+        """Dots, octets beyond ASCII, long lines, what looks like a From_ line, blank lines: all come through."""
+        if self.arrived() is None:
+            return
+        for data in (
+            b"Subject: x\r\n\r\n.\r\n..\r\n.a\r\nend\r\n",
+            b"Subject: x\r\n\r\nGr\xc3\xbc\xdfe \xff\x80\r\n",
+            b"Subject: x\r\n\r\n" + b"long " * 1000 + b"\r\n",
+            b"Subject: x\r\n\r\nFrom here\r\n>From there\r\n\r\nFrom\r\n",
+            b"\r\n\r\n\r\nx\r\n\r\n\r\n",
+            b"no header at all\r\n",
+        ):
+            for size in (None, 1 + len(data) // 30, 3 + len(data) // 20):
+                what = delivery(self.destination, content=Content(data, size), body=Body.EIGHT_BIT_MIME)
+                self.assertIsInstance(self.result(self.agent.deliver(what))[ONE], Delivered)
+                self.assertIn(self.spelled(data), b"".join(self.arrived() or ()))
+
+    def test_large(self) -> None:
+        """A large message comes through whole."""
+        data = b"Subject: large\r\n\r\n" + b"".join(b"%07d\r\n" % number for number in range(300_000))
+        outcomes = self.result(self.agent.deliver(delivery(self.destination, content=Content(data, 262_144))))
+        self.assertIsInstance(outcomes[ONE], Delivered)
+        arrived = self.arrived()
+        self.assertTrue(arrived is None or self.spelled(data) in b"".join(arrived))
+
+    def test_cancelled(self) -> None:
+        """A delivery that is cancelled while content is awaited leaves no part of it, and the agent goes on."""
+        if not self.reads_content:
+            return
+        content = Content(b"line\r\n" * 100, 100)
+        content.held = []
+        waiting = self.agent.deliver(delivery(self.destination, content=content))
+        self.settle()
+        self.assertNoResult(waiting)
+        waiting.addErrback(lambda fault: fault.trap(CancelledError) and None)
+        waiting.cancel()
+        self.settle()
+        self.successResultOf(waiting)
+        self.assertFalse(self.arrived())
+        self.assertIsInstance(self.result(self.agent.deliver(delivery(self.destination)))[ONE], Delivered)
+
+    def test_stopped_under_way(self) -> None:
+        """A delivery that is under way when the agent is stopped comes to its end."""
+        content = Content(b"line\r\n" * 100, 100)
+        content.held = []
+        waiting = self.agent.deliver(delivery(self.destination, content=content))
+        self.settle()
+        stopped = self.agent.stop()
+        self.settle()
+        while content.held:
+            content.release()
+            self.settle()
+        self.assertIsInstance(self.successResultOf(waiting)[ONE], Delivered)
+        self.assertIsNone(self.successResultOf(stopped))
+
+    def broken(self) -> AbstractContextManager[object] | None:
+        """A fault of our own, for as long as it is entered; None where there is nothing to break."""
+        return patch("os.open", side_effect=OSError(28, "No space left on device"))
+
+    def test_our_fault(self) -> None:
+        """A fault of our own is a deferral for everybody, and never a report to a sender."""
+        fault = self.broken()
+        if fault is None:
+            return
+        with fault:
+            outcomes = self.result(self.agent.deliver(delivery(self.destination, (ONE, TWO))))
+        self.assertEqual({ONE, TWO}, set(outcomes))
+        for outcome in outcomes.values():
+            self.assertIsInstance(outcome, Deferral)
+        self.assertIsInstance(self.result(self.agent.deliver(delivery(self.destination)))[ONE], Delivered)
+
+    def test_many_at_once(self) -> None:
+        """Many messages at the same time to the same recipient: each arrives once."""
+        bodies = [b"Subject: x\r\n\r\nmessage %03d\r\n" % number for number in range(30)]
+        waiting = [
+            self.agent.deliver(delivery(self.destination, content=Content(body), message=number))
+            for number, body in enumerate(bodies, 1)
+        ]
+        for result in waiting:
+            self.assertIsInstance(self.result(result)[ONE], Delivered)
+        arrived = self.arrived()
+        if arrived is not None:
+            whole = b"".join(arrived)
+            self.assertEqual([1] * 30, [whole.count(self.spelled(body)) for body in bodies])
 
     def test_at_once(self) -> None:
         """Deliveries under way at the same time do not disturb each other."""

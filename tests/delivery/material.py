@@ -89,6 +89,7 @@ def delivery(
     sender: Address | None = SENDER,
     body: Body = Body.SEVEN_BIT,
     mark: Mark = marked,
+    message: int = 1,
 ) -> Delivery:
     envelope = Envelope(sender, tuple(map(Recipient, recipients)), body)
-    return Delivery(1, 1_700_000_000.0, envelope, content or Content(), destination, mark)
+    return Delivery(message, 1_700_000_000.0, envelope, content or Content(), destination, mark)
