@@ -2,8 +2,7 @@
 Read a next hop from its text in the configuration.
 
 Owns: the grammar of ``smtp://``, ``smtps://``, ``lmtp://``, ``lmtp+unix:``, ``mx:``, ``maildir:`` and ``discard:``, and
-of Maildir templates; ``error:`` is read by `refusal.py`, ``https:`` by
-`web_address.py`.
+of Maildir templates; ``mbox:``, ``pipe:``. ``error:`` is read by `refusal.py`, ``https:`` by `web_address.py`.
 Never: checks that a next hop can be reached.
 Fails: ValueError, whose text says what is wrong and how to write it.
 """
@@ -24,7 +23,6 @@ from mta.routing.web_address import parse_url
 _KNOWN = frozenset(item.value for item in Transport) - {Transport.CAPTURE.value}
 _PLACEHOLDERS = ("{user}", "{domain}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
 # RFC 5321 4.5.4.2, RFC 8314 7.3; LMTP has none of its own (RFC 2033 5 only forbids 25), and 24, "any private mail
 # system", is the custom (Postfix, Dovecot).
 _PORTS = {Transport.SMTP: 25, Transport.SMTPS: 465, Transport.LMTP: 24}
@@ -37,8 +35,7 @@ def parse_next_hop(text: str) -> NextHop:
     ``smtp://host``, ``smtp://host:port``, ``smtp://[v6]:port``: that host, without an MX lookup; ``smtps://`` and
     ``lmtp://`` likewise. ``lmtp+unix:path``: a UNIX socket, below the state directory where the path is relative.
     ``mx:`` and ``mx:domain``: the MX hosts of the recipient's or of the named domain. ``maildir:path``, ``discard:``,
-    ``error:550 5.1.1 text``, ``pipe:name``; ``mbox:path``, which may be
-    absolute.
+    ``error:550 5.1.1 text``, ``pipe:name``, ``https://host/path``; ``mbox:path``, which may be absolute.
     """
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
