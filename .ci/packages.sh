@@ -1,6 +1,6 @@
 #!/bin/bash
 # Install what the tests use as peers: swaks, msmtp, gsasl, curl, Postfix with smtp-source and smtp-sink, Exim, Dovecot's
-# LMTP server, Unbound and NSD, HAProxy.
+# LMTP server, Unbound and NSD, HAProxy, PostgreSQL and OpenLDAP.
 set -euo pipefail
 
 # Debian lets only one of Postfix and Exim be installed, so Exim's files alone go here; tests/real_peers looks for them.
@@ -21,6 +21,8 @@ command -v smtp-sink >/dev/null || missing+=(postfix)
 command -v unbound >/dev/null || missing+=(unbound)
 command -v nsd >/dev/null || missing+=(nsd)
 command -v haproxy >/dev/null || missing+=(haproxy)
+command -v slapd >/dev/null || missing+=(slapd)
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 [ -x /usr/lib/dovecot/lmtp ] || missing+=(dovecot-core dovecot-lmtpd)
 # A bare machine's python3 lacks the part that makes environments.
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mta.outcome import Deferral, Failure, Outcome
     from mta.selection import Selection
     from mta.sts_policy import StsPolicy
+    from mta.table import Found
     from mta.tls_policy import TlsPolicy
     from mta.tls_report import Finding, Session
     from mta.web import WebAnswer, WebRequest
@@ -368,3 +369,18 @@ class IWebClient(Interface):
 
         The certificate is verified, no redirect is followed, and no more is taken than the request says.
         """
+
+
+class ITable(Interface):
+    """Where something is looked up: a file, a database, a directory, a web server."""
+
+    partial: bool = Attribute("Whether a key may be a bare name or an @domain; else whole addresses alone.")
+
+    def lookup(key: str) -> Found | Deferred[Found]:
+        """The value of a key, None where it has none, `CouldNotAsk` where that can't be told now.
+
+        It never fails. What is at hand comes back at once, without a Deferred.
+        """
+
+    def close() -> None:
+        """Give back connections; nothing is asked any more."""

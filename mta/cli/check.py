@@ -22,6 +22,7 @@ from mta.config.lines import Location
 from mta.config.logins import remarks
 from mta.config.places import placed
 from mta.config.schema import Config
+from mta.config.tables import named_tables
 from mta.dns.servers import are_trusted, system_servers
 from mta.tls_policy import TlsLevel
 
@@ -70,7 +71,7 @@ def check(config: str | None, dns: bool) -> None:
     """
     checked = loaded(config)
     trouble, warnings, certificates = _certificates(checked)
-    if found := [*problems(checked), *placed(checked.source, trouble), *_logins(checked)]:
+    if found := [*problems(checked), *placed(checked.source, trouble), *_logins(checked), *_tables(checked)]:
         raise CommandError("\n".join(found), os.EX_CONFIG)
     listeners = ", ".join(f"{listener.name} on {listener.endpoint}" for listener in checked.listeners)
     domains = f"{len(checked.local.domains)} local domains, {len(checked.relay.domains)} relay domains"
@@ -93,6 +94,20 @@ def check(config: str | None, dns: bool) -> None:
             click.echo(f"  {line}")
         if bad:
             raise CommandError("\n".join(bad), os.EX_UNAVAILABLE)
+
+
+def _tables(config: Config) -> list[str]:
+    """What is wrong with the tables: those that can't be asked, and bad entries, each with its file and line."""
+    named = list(dict.fromkeys(named_tables(config)))
+    if not named:
+        return []
+    from mta.tables.checking import problems as table_problems
+
+    return [
+        f"{config.source}: {key}: {problem}"
+        for key, url in named
+        for problem in table_problems(url, config.state_dir, config.tables.timeout)
+    ]
 
 
 def _dane(config: Config) -> Findings:

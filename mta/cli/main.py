@@ -38,6 +38,7 @@ COMMANDS = {
     "simulate": Lazy("mta.cli.simulate", "simulate", "Tell what would become of the mail, in a world of your making."),
     "status": Lazy("mta.cli.status", "status", "Tell what the daemon is doing, and when its certificates end."),
     "sts": Lazy("mta.cli.sts", "sts", "Look at the MTA-STS policies of other domains."),
+    "table": Lazy("mta.cli.table", "table", "Look into tables of users, aliases and recipients."),
     "tls": Lazy("mta.cli.tls", "tls", "Make a first certificate."),
     "tlsrpt": Lazy("mta.cli.tlsrpt", "tlsrpt", "Look at what is counted for reports on TLS."),
     "trace": Lazy("mta.cli.trace", "trace", "Print every event of a message."),

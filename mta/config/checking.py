@@ -87,6 +87,7 @@ def _authorities(config: Config) -> Iterator[str]:
     for key, path in (
         ("client.tls.ca_file", config.client.tls.ca_file),
         ("sts.ca_file", config.sts.ca_file),
+        ("tables.ca_file", config.tables.ca_file),
         ("auth.oauth.ca_file", config.auth.oauth.ca_file),
         ("delivery.ca_file", config.delivery.ca_file),
         *((f"client.tokens {number}: ca_file", table.ca_file) for number, table in tokens),

@@ -115,7 +115,7 @@ def _address(text: str) -> str:
     return text
 
 
-def _unquoted(text: str, local_form: Callable[[str], str]) -> str:
+def unquoted(text: str, local_form: Callable[[str], str]) -> str:
     """A name, or a whole address, without quoting; `local_form` makes the local part what it is compared as."""
     try:
         address = parse_address(text if "@" in text else f"{text}@local.invalid", utf8=True)
@@ -129,24 +129,24 @@ def _user(text: str) -> str:
     """A user or an address as policy compares it; "*" is anyone."""
     if text != "*" and "*" in text.rpartition("@")[0 if "@" in text else 2]:
         raise ValueError(f'"{text}": a star stands alone and means anyone')
-    return text if text == "*" else _unquoted(text, folded)
+    return text if text == "*" else unquoted(text, folded)
 
 
 def _listed_name(text: str) -> str:
     """The key of an alias or of a moved user: as policy compares it."""
-    return _unquoted(text, folded)
+    return unquoted(text, folded)
 
 
 def _member(text: str) -> str:
     """Who an alias stands for: a name as policy compares it, or an address; another host may mind the case of that."""
-    return _unquoted(text, str if "@" in text else folded)
+    return unquoted(text, str if "@" in text else folded)
 
 
 def _new_address(text: str) -> str:
     """The whole address of who has moved."""
     if "@" not in text:
         raise ValueError(f'"{text}" must be a whole address')
-    return _unquoted(text, str)
+    return unquoted(text, str)
 
 
 def _distinct_names(table: object) -> object:

@@ -31,6 +31,7 @@ from mta.config.fields import (
     User,
 )
 from mta.config.option import REQUIRED, Table, option
+from mta.config.tables import Delimiter, ForwardPath, RelayRecipient, TableUrls
 
 
 class Listener(Table):
@@ -104,6 +105,19 @@ class Relay(Table):
         unit="list of domains",
         source="Postfix relay_domains, empty",
     )
+    recipients: tuple[RelayRecipient, ...] = option(
+        (),
+        'Who there is at relay.domains: addresses, and "@example.org" for everyone of a domain. Once it or'
+        " relay.recipient_tables is set, all others there are refused.",
+        unit="list of addresses",
+        source="Postfix relay_recipient_maps, empty: anyone",
+    )
+    recipient_tables: TableUrls = option(
+        (),
+        "Tables with more of them; the keys are those of relay.recipients, the values do not matter.",
+        unit="list of tables",
+        source="Postfix relay_recipient_maps, empty",
+    )
     refused: tuple[Network, ...] = option(
         (),
         "The networks whose clients are greeted with 554 and may only quit.",
@@ -157,6 +171,27 @@ class Local(Table):
         source="nobody until named; RFC 5321 4.5.1 for postmaster",
         sample=("alice", "bob"),
     )
+    user_tables: TableUrls = option(
+        (),
+        'Tables with more users: the keys are "alice@example.org" and "alice", the values do not matter. Where one'
+        " can't be asked the client tries again later (451).",
+        unit="list of tables",
+        source="Postfix local_recipient_maps, virtual_mailbox_maps; empty",
+    )
+    recipient_delimiter: Delimiter = option(
+        "",
+        'What may stand between a name and an extension that it takes: with "+", mail for alice+lists is for alice,'
+        ' unless somebody has the whole name. Several characters are each one, "" none.',
+        unit="characters",
+        source="Postfix recipient_delimiter, none; RFC 5233",
+    )
+    forward: ForwardPath = option(
+        "",
+        "The files in which users say where their mail goes, as in .forward; {user} and {domain} stand for the parts"
+        " of the address, and a relative path is below state_dir. Empty means that there are none.",
+        unit="path",
+        source="Postfix forward_path; off until named",
+    )
     maildir: MaildirTemplate = option(
         "mail/{user}/Maildir",
         "The Maildir of a user, below state_dir; {user} and {domain} stand for the parts of the address.",
@@ -171,11 +206,21 @@ class Local(Table):
         source="Postfix virtual_alias_maps, empty",
         sample={"sales": ("alice", "bob")},
     )
+    alias_tables: TableUrls = option(
+        (),
+        'Tables with more aliases: the keys are "sales@example.org", "sales", and "@example.org" for who has no other'
+        " entry; the values are lists as in /etc/aliases. The configuration comes first, then each table.",
+        unit="list of tables",
+        source="Postfix alias_maps, virtual_alias_maps; empty",
+    )
     moved: Moves = option(
         {},
         'Who has moved, and where to: oldname = "new@example.net".',
         unit="table of mailboxes",
         source="Postfix relocated_maps, empty",
+    )
+    moved_tables: TableUrls = option(
+        (), "Tables with more of them.", unit="list of tables", source="Postfix relocated_maps, empty"
     )
     moved_reply: Literal["251", "551"] = option(
         "251",

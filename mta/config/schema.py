@@ -27,6 +27,7 @@ from mta.config.option import REQUIRED, Table, option
 from mta.config.receiving import Content, Limits, Listener, Local, Relay
 from mta.config.sending import Bounce, Client, Dns, Queue, RouteTable
 from mta.config.sts import Sts
+from mta.config.tables import Tables
 from mta.config.tls import Tls
 from mta.destination import Route
 from mta.login import Login
@@ -87,6 +88,7 @@ class Settings(Table):
     tls: Tls = option({})
     relay: Relay = option({})
     local: Local = option({})
+    tables: Tables = option({})
     auth: Auth = option({})
     routes: tuple[RouteTable, ...] = option((), alias="route")
     delivery: Delivery = option({})

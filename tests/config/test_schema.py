@@ -21,6 +21,8 @@ DEFAULTS = {
     "relay": {
         "networks": ("127.0.0.0/8", "::1/128"),
         "domains": (),
+        "recipients": (),
+        "recipient_tables": (),
         "refused": (),
         "client_certificates": (),
         "client_authorities": "",
@@ -30,11 +32,17 @@ DEFAULTS = {
     "local": {
         "domains": (),
         "users": (),
+        "user_tables": (),
+        "recipient_delimiter": "",
+        "forward": "",
         "maildir": "mail/{user}/Maildir",
         "aliases": {},
+        "alias_tables": (),
         "moved": {},
+        "moved_tables": (),
         "moved_reply": "251",
     },
+    "tables": {"timeout": 5.0, "ttl": 300.0, "absent_ttl": 30.0, "ca_file": "", "size": 10_000},
     "auth": {
         "backend": "none",
         "users": "users",

@@ -10,6 +10,7 @@ Peers (Debian's packages; `.ci/packages.sh` installs them all so that none start
     msmtp, swaks         clients; smtplib of Python is one more
     unbound, nsd         a validating resolver, and a name server for zones that the tests sign; root is not needed
     haproxy              in front of us, with the PROXY protocol
+    postgresql, slapd    with tables of users in them; root is not needed
 
 Postfix, Exim, Dovecot and HAProxy start as root alone; elsewhere their tests are skipped, and say so.
 `python -m tests.real_peers` runs all of it and prints a table: peer, direction, extension, result.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Any
 
 import trustme
@@ -46,7 +47,8 @@ class WebConnection(Protocol):
             return
         self._server.requests.append(self._read)
         assert self.transport is not None
-        self.transport.write(self._server.answer)
+        answers = self._server.answers
+        self.transport.write(answers(self._read) if answers else self._server.answer)
         if self._server.endless:
             self._pour()
         elif self._server.closes:
@@ -69,12 +71,14 @@ class WebServer:
     Listens on a free port of 127.0.0.1.
 
     `answer` is sent to each request, `endless` again and again behind it; `requests` are those that came in whole, with
-    bodies of `body` octets. Without a certificate it speaks HTTP in clear.
+    bodies of `body` octets; `answers` makes an answer for each, where there is such a function. Without a certificate
+    it speaks HTTP in clear.
     """
 
     def __init__(self, reactor: Any, certificate: trustme.LeafCert | bytes | None) -> None:
         self.reactor = reactor
         self.answer = response()
+        self.answers: Callable[[bytes], bytes] | None = None
         self.endless = b""
         self.closes = False
         self.body = 0

@@ -1,0 +1,1 @@
+"""Tables of whatever an address is looked up in: files, databases, directories, web servers."""
