@@ -20,6 +20,7 @@ from mta.address import Address
 from mta.auth.backends import logins
 from mta.config.receiving import Listener
 from mta.config.schema import Config
+from mta.config.tables import uses_lookups
 from mta.delivery.capture import CaptureAgent
 from mta.delivery.discard import DiscardAgent
 from mta.delivery.dispatch import AgentByTransport
@@ -70,6 +71,9 @@ from mta.routing.router import Router
 from mta.routing.tls_policies import ConfiguredTls
 from mta.server.factory import ServerFactory
 from mta.server.listener import Locate, Located
+from mta.tables.making import residents
+from mta.tables.opening import TableSurroundings
+from mta.tables.residents import Residents
 from mta.tls.client import ClientTls
 from mta.tls.dane_lookup import DaneLookup
 from mta.tls.policies import DiscoveredTls, judge_by
@@ -109,15 +113,20 @@ class Surroundings:
     posts: IWebClient | None = None
     tls_reports: ITlsReports | None = None
     tokens: ITokens | None = None
+    tables: TableSurroundings | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The parts that are started and stopped: the queue, the agent behind it, a factory for each listener."""
+    """
+    The parts that are started and stopped: the queue, the agent behind it, a factory for each listener; `close` gives
+    back what tables have open.
+    """
 
     queue: QueueManager
     agent: IDeliveryAgent
     servers: tuple[tuple[Listener, ServerFactory], ...]
+    close: Callable[[], None] = lambda: None
 
 
 def schedule(config: Config) -> Schedule:
@@ -137,6 +146,8 @@ def doubt_retry(config: Config, rng: random.Random) -> Callable[[int], float] | 
 def assemble(config: Config, around: Surroundings) -> Assembly:
     """The whole MTA of a configuration. Raises `mta.message.templates.TemplateError` for an operator's bad text."""
     directory = config.directory()
+    router = _router(config)
+    policy = _policy(config, around, directory, router)
     places = KeptPlaces(around.counts.places(SITES), around.reactor.callLater)
     tls = DiscoveredTls(
         ConfiguredTls(config.client.tls.default, config.client.tls.domains),
@@ -145,29 +156,44 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
         around.sts,
         heeds_no=config.client.tls.heed_tls_required,
     )
-    agent = _agent(config, around, directory, places, tls)
+    agent = _agent(config, around, _nobody(directory, policy), places, tls)
     # One count: what a server promises is what the queue will send.
     report_rate = ReportRate(-(-config.bounce.rate_per_sender // around.workers))
-    router = _router(config)
     destinations = Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,))
     queue = _queue(config, around, agent, router, destinations, report_rate, places, tls)
 
     def locate(recipient: Address) -> Located | Deferred[Located]:
         return destinations.locate(router.route(recipient).next_hop, recipient.domain)
 
-    servers = _servers(
-        config,
-        around,
-        queue,
-        _policy(config, directory, router),
-        report_rate,
-        locate if config.relay.check_domains else None,
+    servers = _servers(config, around, queue, policy, report_rate, locate if config.relay.check_domains else None)
+    close = policy.close if isinstance(policy, Residents) else lambda: None
+    return Assembly(queue, agent, tuple(servers), close)
+
+
+def _policy(config: Config, around: Surroundings, directory: Directory, router: Routes) -> RelayPolicy | Residents:
+    """Who may send to whom: the rules of the configuration, in front of tables where it names any."""
+    rules = _rules(config, directory, router)
+    if not uses_lookups(config):
+        return rules
+    tables = around.tables or TableSurroundings(
+        base=config.state_dir, clock=around.reactor, run_in_thread=around.run_in_thread, note=around.note
     )
-    return Assembly(queue, agent, tuple(servers))
+    return residents(config, directory, rules, tables)
+
+
+def _nobody(directory: Directory, policy: RelayPolicy | Residents) -> Callable[[Address], bool | Deferred[bool]]:
+    """Tells of a recipient whether no such user is here."""
+    if isinstance(policy, Residents):
+        return policy.is_nobody
+    return lambda recipient: isinstance(directory.resolve(recipient), Unknown)
 
 
 def _agent(
-    config: Config, around: Surroundings, directory: Directory, places: KeptPlaces, policies: ITlsPolicies
+    config: Config,
+    around: Surroundings,
+    is_nobody: Callable[[Address], bool | Deferred[bool]],
+    places: KeptPlaces,
+    policies: ITlsPolicies,
 ) -> IDeliveryAgent:
     client = config.client
     remote = RemoteAgent(
@@ -191,10 +217,6 @@ def _agent(
         next_hops=NextHops(client.next_hop_failures, config.queue.dead_initial, config.queue.dead_maximum, around.note),
         note=around.note,
     )
-
-    def is_nobody(recipient: Address) -> bool:
-        return isinstance(directory.resolve(recipient), Unknown)
-
     maildir = _maildirs(config, around, is_nobody)
     mbox = MboxAgent(
         base=config.state_dir, clock=around.reactor, run_in_thread=around.run_in_thread, is_nobody=is_nobody
@@ -219,7 +241,7 @@ def _agent(
 
 
 def _maildirs(
-    config: Config, around: Surroundings, is_nobody: Callable[[Address], bool] = lambda _address: False
+    config: Config, around: Surroundings, is_nobody: Callable[[Address], bool | Deferred[bool]] = lambda _address: False
 ) -> MaildirAgent:
     words: dict[str, Any] = {
         "base": config.state_dir,
@@ -267,7 +289,7 @@ def _posts(config: Config, around: Surroundings) -> PostAgent:
     return PostAgent(hooks, web=around.posts, clock=around.reactor, run_in_thread=around.run_in_thread)
 
 
-def _policy(config: Config, directory: Directory, router: Routes) -> RelayPolicy:
+def _rules(config: Config, directory: Directory, router: Routes) -> RelayPolicy:
     """Whom mail is taken for. Routes are asked at RCPT only where one of them refuses."""
     rules: dict[str, Any] = {
         "networks": config.relay.networks,
@@ -337,7 +359,7 @@ def _servers(
     config: Config,
     around: Surroundings,
     queue: QueueManager,
-    policy: RelayPolicy,
+    policy: RelayPolicy | Residents,
     report_rate: ReportRate,
     locate: Locate | None,
 ) -> list[tuple[Listener, ServerFactory]]:

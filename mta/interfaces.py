@@ -374,8 +374,6 @@ class IWebClient(Interface):
 class ITable(Interface):
     """Where something is looked up: a file, a database, a directory, a web server."""
 
-    partial: bool = Attribute("Whether a key may be a bare name or an @domain; else whole addresses alone.")
-
     def lookup(key: str) -> Found | Deferred[Found]:
         """The value of a key, None where it has none, `CouldNotAsk` where that can't be told now.
 

@@ -133,12 +133,22 @@ def _user(text: str) -> str:
 
 
 def _listed_name(text: str) -> str:
-    """The key of an alias or of a moved user: as policy compares it."""
+    """The key of a moved user: as policy compares it."""
     return unquoted(text, folded)
 
 
+def _alias(text: str) -> str:
+    """The key of an alias: a name, an address, or "@example.org" for who has no other entry there."""
+    return unquoted(f"x{text}", folded)[1:] if text.startswith("@") else _listed_name(text)
+
+
 def _member(text: str) -> str:
-    """Who an alias stands for: a name as policy compares it, or an address; another host may mind the case of that."""
+    """
+    Who an alias stands for: a name as policy compares it, or an address, of which another host may mind the case;
+    "@example.net" is the same name there.
+    """
+    if text.startswith("@"):
+        return unquoted(f"x{text}", str)[1:]
     return unquoted(text, str if "@" in text else folded)
 
 
@@ -368,7 +378,8 @@ OptionalMailbox = Annotated[str, AfterValidator(_address)]
 User = Annotated[str, AfterValidator(_user)]
 ListedName = Annotated[str, AfterValidator(_listed_name)]
 Members = Annotated[tuple[Annotated[str, AfterValidator(_member)], ...], AfterValidator(_not_empty)]
-Aliases = Annotated[dict[ListedName, Members], BeforeValidator(_distinct_names), AfterValidator(FrozenTable)]
+AliasName = Annotated[str, AfterValidator(_alias)]
+Aliases = Annotated[dict[AliasName, Members], BeforeValidator(_distinct_names), AfterValidator(FrozenTable)]
 NewAddress = Annotated[str, AfterValidator(_new_address)]
 Moves = Annotated[dict[ListedName, NewAddress], BeforeValidator(_distinct_names), AfterValidator(FrozenTable)]
 Languages = Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], AfterValidator(_not_empty)]

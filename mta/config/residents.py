@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from mta.address import Address
 from mta.config.lines import Location
 from mta.config.schema import Settings
-from mta.policy.directory import Directory, Moved, NotLocal, Unknown, folded
+from mta.policy.directory import Alias, Directory, Moved, NotLocal, Unknown, folded
 
 # Ten aliases from a name to a mailbox are more than anybody oversees; Postfix follows a thousand, sendmail ten.
 MAX_DEPTH = 10
@@ -118,7 +118,7 @@ class _Walk:
         local = self.settings.local
         if self.directory.targets(address) is None:
             return None
-        for name in (f"{folded(address.local)}@{address.domain}", folded(address.local)):
+        for name in (f"{folded(address.local)}@{address.domain}", folded(address.local), f"@{address.domain}"):
             if name in local.aliases:
                 return (*_ALIASES, name)
             if name in local.moved:
@@ -143,7 +143,7 @@ class _Walk:
             key = self.directory.canonical(target)
             onward = self._location(target)
             if key == self.directory.canonical(step.address) and onward is not None and onward[:2] == _ALIASES:
-                if not self.directory.has_mailbox(target):
+                if not self.directory.has_mailbox(target) and not self.settings.local.user_tables:
                     yield step, f'lists itself, but "{target.local}" is not in local.users'
             elif key in path:
                 yield step, f"leads in a circle: {self._circle(path, key)}"
@@ -161,11 +161,19 @@ class _Walk:
         """Where a way ends, there must be a mailbox, ours or another's."""
         resolved = self.directory.resolve(target)
         if isinstance(resolved, Unknown):
-            yield step, f'leads to "{target}", who is neither a user nor an alias here'
+            if not self._may_be_in_a_table():
+                yield step, f'leads to "{target}", who is neither a user nor an alias here'
+        elif isinstance(resolved, Alias) and not resolved.targets:
+            yield step, f'leads to "{target}", who is nobody: that leads back here'
         elif isinstance(resolved, Moved):
             yield step, f'leads to "{target}", who has moved; local.moved_reply says not to forward'
         elif not self.directory.domains and isinstance(resolved, NotLocal) and target.domain == self.settings.hostname:
             yield step, f'leads to "{target.local}", but local.domains is empty'
+
+    def _may_be_in_a_table(self) -> bool:
+        """Whether somebody may be there of whom tables know, which are not asked here."""
+        local = self.settings.local
+        return bool(local.user_tables or local.alias_tables or local.moved_tables or local.recipient_delimiter)
 
     def _circle(self, path: dict[Address, _Step], key: Address) -> str:
         addresses = list(path)

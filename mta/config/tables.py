@@ -101,3 +101,10 @@ def named_tables(settings: Settings) -> Iterator[tuple[str, TableUrl]]:
     ):
         for url in urls:
             yield key, url
+
+
+def uses_lookups(settings: Settings) -> bool:
+    """Whether who lives here is more than what the configuration lists."""
+    local = settings.local
+    named = next(named_tables(settings), None)
+    return named is not None or bool(local.recipient_delimiter or local.forward or settings.relay.recipients)

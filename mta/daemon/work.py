@@ -25,6 +25,7 @@ from mta.daemon.names import Names
 from mta.daemon.own_mail import OwnMail
 from mta.daemon.starting import StartError
 from mta.daemon.storage import Storage
+from mta.daemon.tables import table_surroundings
 from mta.daemon.tokens import tokens_of
 from mta.daemon.web import mail_client, web_client
 from mta.delivery.tokens import Tokens
@@ -69,6 +70,7 @@ class _Shift:
         if self.sts is not None:
             self.sts.stop()
         self.tokens.stop()
+        self.assembly.close()
         stopped = self.assembly.agent.stop()
         if self.tls_reports is None:
             return stopped
@@ -168,6 +170,7 @@ class Work:
             posts=mail_client(config, reactor, names.resolver),
             tls_reports=tls_reports.counts if tls_reports is not None else None,
             tokens=tokens,
+            tables=table_surroundings(config, reactor, names.resolver, storage.run_in_thread, storage.note),
         )
         try:
             return _Shift(assemble(config, around), names, tls, sts, tls_reports, tokens)

@@ -49,7 +49,7 @@ class MaildirAgent:
         hostname: str,
         clock: IReactorTime,
         run_in_thread: RunInThread,
-        is_nobody: Callable[[Address], bool] = lambda _address: False,
+        is_nobody: Callable[[Address], bool | Deferred[bool]] = lambda _address: False,
     ) -> None:
         self._base = base
         # The Maildir page: "/" and ":" in the host's name stand as \057 and \072.
@@ -78,7 +78,15 @@ class MaildirAgent:
 
     async def _outcome(self, delivery: Delivery, recipient: Address, head: bytes) -> Outcome:
         host = "maildir:"
-        if self._is_nobody(recipient):
+        try:
+            nobody = self._is_nobody(recipient)
+            if isinstance(nobody, Deferred):
+                nobody = await nobody
+        except CancelledError:
+            raise
+        except Exception as error:  # a table that can't be asked says nothing about anybody
+            return Deferral(str(error), Phase.STORE, Scope.OURSELVES, host, enhanced="4.4.3")
+        if nobody:
             return Failure(f"{recipient.for_log()}: no such user here", Phase.STORE, host, enhanced="5.1.1")
         try:
             path = mailbox_path(delivery.destination.next_hop.target, recipient)

@@ -71,6 +71,19 @@ class NotLocal:
 
 Resolved = Local | Alias | Moved | Unknown | NotLocal
 
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """
+    What a name or a mailbox may mean, for VRFY: the addresses here, what the only one stands for; `elsewhere`: it is a
+    mailbox at a domain that is not ours.
+    """
+
+    found: tuple[Address, ...]
+    resolved: Resolved | None
+    elsewhere: bool
+
+
 USER = Local("local user")
 POSTMASTER = Local("postmaster")
 ANYONE = Local("any user")
@@ -86,6 +99,9 @@ class _Members:
     items: tuple[tuple[str, str], ...]
 
 
+# RFC 2142 4: who has no entry for it has somebody read it all the same.
+_ABUSE = _Members("abuse", (("postmaster", ""),))
+
 # What an entry is found under: a folded local part and a domain, "" for every local domain.
 _Key = tuple[str, str]
 
@@ -95,8 +111,9 @@ class Directory:
     The local tables of one configuration; each answer depends on its arguments alone.
 
     Names and addresses are written without quoting: "alice" (at each local domain), "alice@example.org"; `users` may
-    hold "*" (anyone). Members of `aliases` are names at the alias's domain or addresses anywhere; `moved` maps to whole
-    addresses. `hostname` is ours: postmaster lives there too (RFC 5321 4.5.1).
+    hold "*" (anyone), `aliases` "@example.org" (who has no other entry there). Members of `aliases` are names at the
+    alias's domain, addresses anywhere, or "@example.net" (whoever was meant, there); `moved` maps to whole addresses.
+    `hostname` is ours: postmaster lives there too (RFC 5321 4.5.1).
     """
 
     def __init__(
@@ -114,6 +131,7 @@ class Directory:
         self._hostname = hostname.lower()
         listed = frozenset(users)
         self._anyone = "*" in listed
+        self.moved_forwards = moved_forwards
         self._mailboxes = frozenset(_key(user) for user in listed if user != "*")
         self._entries: dict[_Key, Local | Moved | _Members] = dict.fromkeys(self._mailboxes, USER)
         for name, new in (moved or {}).items():
@@ -174,7 +192,7 @@ class Directory:
         if not isinstance(entry, _Members):
             return None
         home = self._home(address)
-        return tuple(Address(local, domain or home) for local, domain in entry.items)
+        return tuple(Address(local or address.local, domain or home) for local, domain in entry.items)
 
     def verify(self, text: str) -> tuple[Address, ...]:
         """
@@ -182,30 +200,64 @@ class Directory:
 
         A name that lives at several domains is ambiguous: they are all told. Nothing for what is not local or no name.
         """
-        return tuple(item for item in self._candidates(text) if not isinstance(self._entry(item), Unknown | NotLocal))
+        return tuple(item for item in self.candidates(text) if not isinstance(self._entry(item), Unknown | NotLocal))
 
     def is_elsewhere(self, text: str) -> bool:
         """For VRFY: whether the argument is a mailbox at a domain that is not ours, of which we can't say anything."""
-        entries = [self._entry(item) for item in self._candidates(text)]
+        entries = [self._entry(item) for item in self.candidates(text)]
         return bool(entries) and all(isinstance(entry, NotLocal) for entry in entries)
+
+    def meaning(self, text: str) -> Meaning:
+        """All that VRFY wants to know of its argument."""
+        found = self.verify(text)
+        only = self.resolve(found[0]) if len(found) == 1 else None
+        return Meaning(found, only, not found and self.is_elsewhere(text))
 
     def expand(self, text: str) -> tuple[Address, ...] | None:
         """For EXPN: the members of the alias that a name or a mailbox means; None where it means no alias."""
-        for candidate in self._candidates(text):
+        for candidate in self.candidates(text):
             if isinstance(self._entry(candidate), _Members):
                 return self.members(candidate)
         return None
+
+    # What tables are asked about stands behind what is listed here (`mta/policy/lookups.py`).
+
+    def is_ours(self, address: Address) -> bool:
+        """Whether we decide what an address stands for."""
+        return address.domain in self._known_domains or self._is_postmaster(folded(address.local), address.domain)
+
+    def listed(self, address: Address) -> Resolved | None:
+        """What the entry of an address or a name says, None where there is none; of an alias the name alone."""
+        local, domain = folded(address.local), address.domain
+        entry = self._entries.get((local, domain)) or (self._entries.get((local, "")) if local else None)
+        return Alias(entry.name, ()) if isinstance(entry, _Members) else entry
+
+    def unlisted(self, address: Address) -> Resolved:
+        """What an address stands for that has no entry of its own; of an alias the name alone."""
+        entry = self._unlisted(folded(address.local), address.domain)
+        return Alias(entry.name, ()) if isinstance(entry, _Members) else entry
+
+    def home(self, address: Address) -> str:
+        """The domain of an alias's bare members."""
+        return self._home(address)
 
     def _entry(self, address: Address) -> Local | Moved | _Members | Unknown | NotLocal:
         local, domain = folded(address.local), address.domain
         if domain not in self._known_domains and not self._is_postmaster(local, domain):
             return _NOT_LOCAL
         entry = self._entries.get((local, domain)) or self._entries.get((local, ""))
+        return self._unlisted(local, domain) if entry is None else entry
+
+    def _unlisted(self, local: str, domain: str) -> Local | Moved | _Members | Unknown:
+        """Who has no entry of his own: the alias for all others at the domain, postmaster, anyone, abuse."""
+        entry = self._entries.get(("", domain))
         if entry is not None:
             return entry
         if local == "postmaster":
             return POSTMASTER
-        return ANYONE if self._anyone else _UNKNOWN
+        if self._anyone:
+            return ANYONE
+        return _ABUSE if local == "abuse" else _UNKNOWN
 
     def _is_postmaster(self, local: str, domain: str) -> bool:
         return local == "postmaster" and domain == self._hostname
@@ -216,7 +268,7 @@ class Directory:
             return address.domain
         return self._domains[0]
 
-    def _candidates(self, text: str) -> Iterator[Address]:
+    def candidates(self, text: str) -> Iterator[Address]:
         """The addresses that the argument of VRFY or EXPN may mean."""
         inside = text[1:-1] if text.startswith("<") and text.endswith(">") else text
         try:

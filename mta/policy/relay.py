@@ -15,7 +15,18 @@ from collections.abc import Iterable
 
 from mta.address import Address
 from mta.policy.clients import Networks
-from mta.policy.directory import ANYONE, POSTMASTER, USER, Alias, Directory, Local, Moved, NotLocal, canonical_domain
+from mta.policy.directory import (
+    ANYONE,
+    POSTMASTER,
+    USER,
+    Alias,
+    Directory,
+    Local,
+    Moved,
+    NotLocal,
+    Resolved,
+    canonical_domain,
+)
 from mta.policy.verdict import Verdict
 from mta.smtp import message_replies
 
@@ -57,27 +68,38 @@ class RelayPolicy:
 
     def recipient(self, address: Address, trusted: bool) -> Verdict:
         """Whether to take mail for `address`, from a client that is `trusted` or not, and for whom in its place."""
-        resolved = self.directory.resolve(address)
+        return self.judged(address, trusted, self.directory.resolve(address))
+
+    def judged(
+        self, address: Address, trusted: bool, resolved: Resolved, recipients: tuple[Address, ...] | None = None
+    ) -> Verdict:
+        """
+        The verdict on an address that stands for `resolved`.
+
+        `recipients` are whom mail for a user who moved goes to, or the mailbox of a user whose address has an
+        extension; None where the directory knows them.
+        """
         if isinstance(resolved, NotLocal):
             return self._elsewhere(address, trusted)
         if isinstance(resolved, Local):
             # "Anyone" does not mean a route in disguise: a [[route]] may hand local mail to a host that would follow
             # it. Users and aliases are listed by name, and mean what they say.
             if resolved is ANYONE and not trusted and _is_routed(address.local):
-                return _no_such_user(address)
-            return _LOCAL[resolved.rule]
+                return no_such_user(address)
+            return Verdict(None, resolved.rule, recipients) if recipients else _LOCAL[resolved.rule]
         if isinstance(resolved, Alias) and resolved.targets:
             return Verdict(None, f'alias "{resolved.name}"', resolved.targets, len(resolved.targets) > 1)
         if isinstance(resolved, Moved):
-            return self._moved(address, resolved)
-        return _no_such_user(address)
+            return self._moved(address, resolved, recipients)
+        return no_such_user(address)
 
-    def _moved(self, address: Address, moved: Moved) -> Verdict:
+    def _moved(self, address: Address, moved: Moved, recipients: tuple[Address, ...] | None) -> Verdict:
         """RFC 5321 3.4: 251 and we forward, or 551 and the sender knows where to."""
         words = {"recipient": str(address), "new": str(moved.new)}
         if not moved.forwards:
             return Verdict(message_replies.MOVED.fill(**words), "moved user")
-        recipients = self.directory.members(moved.new)
+        if recipients is None:
+            recipients = self.directory.members(moved.new)
         return Verdict(message_replies.MOVED_FORWARDED.fill(**words), "moved user", recipients, len(recipients) > 1)
 
     def _elsewhere(self, address: Address, trusted: bool) -> Verdict:
@@ -85,14 +107,15 @@ class RelayPolicy:
             return _TRUSTED
         # "user%far@relay.example" and its kin ask the next host, which trusts us, to relay on: for strangers we do not
         # hand that over (as Postfix with allow_untrusted_routing = no).
-        if self._is_relay_domain(address.domain) and not _is_routed(address.local):
+        if self.is_relay_domain(address.domain) and not _is_routed(address.local):
             return _RELAY_DOMAIN
         # RFC 5321 3.6.2: 550 for what we decline to relay; Postfix says 554 here, from before that sentence.
         return Verdict(
             message_replies.RELAY_DENIED.fill(recipient=str(address)), "neither a relay domain nor a trusted client"
         )
 
-    def _is_relay_domain(self, domain: str) -> bool:
+    def is_relay_domain(self, domain: str) -> bool:
+        """Whether anyone may send to recipients at this domain."""
         patterns = self._relay_domains
         if domain in patterns or "*" in patterns:
             return True
@@ -109,5 +132,6 @@ def _is_routed(local: str) -> bool:
     return not _ROUTING_CHARACTERS.isdisjoint(local)
 
 
-def _no_such_user(address: Address) -> Verdict:
+def no_such_user(address: Address) -> Verdict:
+    """550: nobody here has this address."""
     return Verdict(message_replies.NO_SUCH_USER.fill(recipient=str(address)), "unknown local user")

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from mta.address import Address
 from mta.envelope import Notify
 from mta.identity import Identity
-from mta.policy.directory import Moved
+from mta.policy.directory import Meaning, Moved
 from mta.policy.verdict import Verdict
 from mta.reply import Reply
 from mta.server.inquiries import domain_checked, turn
@@ -21,6 +21,7 @@ from mta.server.submitting import submitted_by, submitted_to
 from mta.smtp import auth_replies, message_replies, replies
 from mta.smtp.commands import Etrn, Expand, MailFrom, RcptTo, Verify
 from mta.smtp.questions import Question
+from mta.table import CouldNotAsk
 
 # A name may stand for a mailbox in each of a thousand domains.
 POSSIBILITIES = 10
@@ -54,9 +55,15 @@ def answer(
         case MailFrom():
             return _sender(listener, client, trusted)
         case Verify(name, utf8):
-            return Verdict(_verified(listener, name, utf8), "VRFY")
+            meaning = listener.policy.directory.meaning(name)
+            if isinstance(meaning, Deferred):
+                return meaning.addCallback(_verified, utf8)
+            return _verified(meaning, utf8)
         case Expand(name, utf8):
-            return Verdict(_expanded(listener, name, utf8), "EXPN")
+            members = listener.policy.directory.expand(name)
+            if isinstance(members, Deferred):
+                return members.addCallback(_expanded, utf8)
+            return _expanded(members, utf8)
     return YES
 
 
@@ -102,21 +109,25 @@ def _sender(listener: Listener, client: str, trusted: bool) -> Verdict:
     return YES
 
 
-def _verified(listener: Listener, name: str, utf8: bool) -> Reply:
+def _verified(meaning: Meaning | CouldNotAsk, utf8: bool) -> Verdict:
+    if isinstance(meaning, CouldNotAsk):
+        return Verdict(message_replies.LOOKUP_FAILED.reply, "VRFY")
+    return Verdict(_told(meaning, utf8), "VRFY")
+
+
+def _told(meaning: Meaning, utf8: bool) -> Reply:
     """RFC 5321 3.5.1, 3.5.3: the mailbox, where its user has gone, or why it can't be told."""
-    directory = listener.policy.directory
-    found = directory.verify(name)
+    found, resolved = meaning.found, meaning.resolved
     if len(found) > 1:
         return _ambiguous(found, utf8)
     if not found:
-        return replies.CANNOT_VERIFY.reply if directory.is_elsewhere(name) else replies.UNKNOWN_NAME.reply
-    meaning = directory.resolve(found[0])
-    mailbox = str(meaning.new if isinstance(meaning, Moved) else found[0])
+        return replies.CANNOT_VERIFY.reply if meaning.elsewhere else replies.UNKNOWN_NAME.reply
+    mailbox = str(resolved.new if isinstance(resolved, Moved) else found[0])
     # RFC 6531 3.7.4.2: 252 where the mailbox can't be written in the characters that the client can read.
     if not (utf8 or mailbox.isascii()):
         return replies.CANNOT_WRITE.reply
-    if isinstance(meaning, Moved):
-        return (message_replies.MOVED_FORWARDED if meaning.forwards else message_replies.MOVED).fill(new=mailbox)
+    if isinstance(resolved, Moved):
+        return (message_replies.MOVED_FORWARDED if resolved.forwards else message_replies.MOVED).fill(new=mailbox)
     return replies.VERIFIED.fill(mailbox=mailbox)
 
 
@@ -127,9 +138,14 @@ def _ambiguous(found: tuple[Address, ...], utf8: bool) -> Reply:
     return Reply(told.code, (told.text, *readable[:POSSIBILITIES]), told.enhanced)
 
 
-def _expanded(listener: Listener, name: str, utf8: bool) -> Reply:
+def _expanded(members: tuple[Address, ...] | CouldNotAsk | None, utf8: bool) -> Verdict:
+    if isinstance(members, CouldNotAsk):
+        return Verdict(message_replies.LOOKUP_FAILED.reply, "EXPN")
+    return Verdict(_listed(members, utf8), "EXPN")
+
+
+def _listed(members: tuple[Address, ...] | None, utf8: bool) -> Reply:
     """RFC 5321 3.5.1: the members, one a line."""
-    members = listener.policy.directory.expand(name)
     if members is None:
         return replies.UNKNOWN_NAME.reply
     lines = tuple(f"<{member}>" for member in members)

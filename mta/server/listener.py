@@ -21,11 +21,12 @@ from mta.interfaces import IAuthentication, IQueue, IServerTls, ISpool
 from mta.message.completion import Completion
 from mta.outcome import Deferral, Failure
 from mta.policy.clients import Networks
-from mta.policy.directory import Directory
+from mta.policy.directory import Meaning
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.submitters import NO_LIMITS, Submitters
 from mta.policy.verdict import Verdict
 from mta.smtp.terms import Terms
+from mta.table import CouldNotAsk
 
 Log = Callable[[str, Mapping[str, str]], None]
 Located = Destination | Deferral | Failure
@@ -35,6 +36,15 @@ Locate = Callable[[Address], "Located | Deferred[Located]"]
 _PUBLIC_ROLE = "mx"
 
 
+class Names(Protocol):
+    """Who lives here, for VRFY and EXPN: `mta.policy.directory.Directory`, or one that answers later."""
+
+    def meaning(self, text: str, /) -> Meaning | CouldNotAsk | Deferred[Meaning | CouldNotAsk]: ...
+    def expand(
+        self, text: str, /
+    ) -> tuple[Address, ...] | CouldNotAsk | Deferred[tuple[Address, ...] | CouldNotAsk | None] | None: ...
+
+
 class Policy(Protocol):
     """
     What decides on clients and recipients: `mta.policy.relay.RelayPolicy`, or what a program puts in its place.
@@ -42,7 +52,8 @@ class Policy(Protocol):
     It may answer later on a recipient, within `limits.policy_timeout`.
     """
 
-    directory: Directory
+    @property
+    def directory(self) -> Names: ...
 
     def is_trusted(self, ip: str, /) -> bool: ...
     def is_refused(self, ip: str, /) -> bool: ...

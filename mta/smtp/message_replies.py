@@ -33,6 +33,13 @@ CHUNK_OK = ServerReply(
 
 START_DATA = ServerReply(354, None, "Send the message; end it with <CR><LF>.<CR><LF>", "Go ahead.", "RFC 5321 4.1.1.4")
 
+LOOKUP_FAILED = ServerReply(
+    451,
+    "4.4.3",
+    "Addresses can't be looked up at the moment; try again later",
+    "A table of users, aliases or recipients could not be asked; the log says which, and why.",
+    "RFC 5321 4.2.2, RFC 3463 3.5",
+)
 TOO_MANY_MESSAGES_A_MINUTE = ServerReply(
     450,
     "4.7.1",

@@ -42,10 +42,6 @@ class CachedTable:
         self._known: OrderedDict[str, tuple[float, Found]] = OrderedDict()
         self._asked: dict[str, list[Deferred[Found]]] = {}
 
-    @property
-    def partial(self) -> bool:
-        return bool(self._table.partial)
-
     def lookup(self, key: str) -> Found | Deferred[Found]:
         known = self._known.get(key)
         if known is not None:

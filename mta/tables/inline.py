@@ -18,8 +18,6 @@ from mta.table import Value
 class InlineTable:
     """The entries of a mapping, whose keys are as policy compares them."""
 
-    partial = True
-
     def __init__(self, entries: Mapping[str, Value]) -> None:
         self._entries = dict(entries)
 

@@ -55,8 +55,6 @@ def open_table(url: TableUrl, around: TableSurroundings) -> ITable:
 class Nowhere:
     """A table behind HTTPS, where there is no client for that."""
 
-    partial = True
-
     def __init__(self, name: str) -> None:
         self._name = name
 

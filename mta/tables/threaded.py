@@ -26,8 +26,6 @@ AT_ONCE = 2
 class ThreadedTable:
     """`make` gives the backend, in a thread, when it is first asked: that may be the import of a library."""
 
-    partial = True
-
     def __init__(
         self, make: Callable[[], Backend], run_in_thread: Callable[..., Deferred[Any]], at_once: int = AT_ONCE
     ) -> None:

@@ -61,10 +61,6 @@ class WatchedTable:
         self._waiting: list[tuple[str, Deferred[Found]]] = []
         self._is_loading = False
 
-    @property
-    def partial(self) -> bool:
-        return self._text is None or self._text.partial
-
     def lookup(self, key: str) -> Found | Deferred[Found]:
         now = self._clock.seconds()
         if now >= self._look_at:

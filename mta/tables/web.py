@@ -28,8 +28,6 @@ class WebTable:
     The answer is a text, a list of texts, or an object with one of them as "value".
     """
 
-    partial = True
-
     def __init__(self, url: str, client: IWebClient, timeout: float, name: str) -> None:
         self._url = url
         self._client = client

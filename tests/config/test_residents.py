@@ -42,9 +42,8 @@ BAD_ALIASES: dict[str, list[str]] = {
         "10: first: must be a list in brackets, not a table; a key with a dot in it stands in quotes"
     ],
     "ok = ['alice']\n'a b' = ['alice']": ['11: a b: "a b": local part is malformed'],
-    "a = ['b c', '@x.test', 'd@x test']": [
+    "a = ['b c', 'd@x test']": [
         '10: a: "b c": local part is malformed',
-        '10: a: "@x.test": local part is malformed',
         '10: a: "d@x test": domain is not a valid name',
     ],
     "'' = ['alice']": ['10: : "": local part is malformed'],

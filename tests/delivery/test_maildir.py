@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -141,6 +141,22 @@ class MaildirTests(SynchronousTestCase):
         assert isinstance(failure, Failure)
         self.assertEqual(("5.1.1", "delivered"), (failure.enhanced, brief(outcomes[ONE])))
         self.assertEqual(["one"], [path.name for path in self.base.iterdir()])
+
+    def test_nobody_can_tell(self) -> None:
+        """While it can't be told whether a user is here the mail waits, whether that comes at once or later."""
+
+        def raises(_address: Address) -> bool:
+            raise LookupError("users.test: no answer")
+
+        for is_nobody in (raises, lambda _address: fail(LookupError("users.test: no answer"))):
+            agent = MaildirAgent(
+                base=self.base, hostname="mx", clock=self.clock, run_in_thread=self.run_in_thread, is_nobody=is_nobody
+            )
+            destination = Destination(NextHop(Transport.MAILDIR, "{user}"), "maildir")
+            outcome = self.successResultOf(agent.deliver(delivery(destination, (ONE,))))[ONE]
+            assert isinstance(outcome, Deferral)
+            self.assertEqual(("4.4.3", "users.test: no answer"), (outcome.enhanced, outcome.reason))
+        self.assertEqual([], list(self.base.iterdir()))
 
     def test_a_mailbox_for_two(self) -> None:
         """Recipients that share a mailbox get a copy each."""

@@ -90,8 +90,6 @@ class WatchedTests(SynchronousTestCase):
 class Slow:
     """Answers when the test says so."""
 
-    partial = True
-
     def __init__(self) -> None:
         self.asked: list[tuple[str, Deferred[Found]]] = []
 
