@@ -53,10 +53,14 @@ from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
 from mta.policy.counts import SITES, Counts, LocalCounts
 from mta.policy.directory import Directory, Unknown
+from mta.policy.forwarding import Forwarding
 from mta.policy.kept_places import KeptPlaces
 from mta.policy.limits import Connections, ServerLimits
 from mta.policy.refusals import RefusingPolicy
 from mta.policy.relay import RelayPolicy
+from mta.policy.returning import Returning
+from mta.policy.signing import Keys
+from mta.policy.srs import Srs
 from mta.policy.submitters import SubmitterLimits, Submitters
 from mta.queue.bounces import Bouncer
 from mta.queue.manager import QueueLimits, QueueManager
@@ -160,12 +164,15 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
     # One count: what a server promises is what the queue will send.
     report_rate = ReportRate(-(-config.bounce.rate_per_sender // around.workers))
     destinations = Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,))
-    queue = _queue(config, around, agent, router, destinations, report_rate, places, tls)
+    srs = _srs(config)
+    senders = Forwarding(srs, (*config.local.domains, config.hostname), around.reactor.seconds) if srs else None
+    queue = _queue(config, around, agent, router, destinations, report_rate, places, tls, senders)
 
     def locate(recipient: Address) -> Located | Deferred[Located]:
         return destinations.locate(router.route(recipient).next_hop, recipient.domain)
 
-    servers = _servers(config, around, queue, policy, report_rate, locate if config.relay.check_domains else None)
+    asked = Returning(policy, srs, around.reactor.seconds) if srs else policy
+    servers = _servers(config, around, queue, asked, report_rate, locate if config.relay.check_domains else None)
     close = policy.close if isinstance(policy, Residents) else lambda: None
     return Assembly(queue, agent, tuple(servers), close)
 
@@ -179,6 +186,13 @@ def _policy(config: Config, around: Surroundings, directory: Directory, router: 
         base=config.state_dir, clock=around.reactor, run_in_thread=around.run_in_thread, note=around.note
     )
     return residents(config, directory, rules, tables)
+
+
+def _srs(config: Config) -> Srs | None:
+    """What rewrites the senders of forwarded mail, if anything."""
+    if not config.srs.secrets:
+        return None
+    return Srs(config.srs.domain or config.hostname, Keys(config.srs.secrets))
 
 
 def _nobody(directory: Directory, policy: RelayPolicy | Residents) -> Callable[[Address], bool | Deferred[bool]]:
@@ -315,6 +329,7 @@ def _queue(
     report_rate: ReportRate,
     places: KeptPlaces,
     tls: ITlsPolicies,
+    senders: Forwarding | None,
 ) -> QueueManager:
     queue = config.queue
     return QueueManager(
@@ -352,6 +367,7 @@ def _queue(
         places=places,
         others=around.others,
         tls=tls,
+        senders=senders,
     )
 
 
@@ -359,7 +375,7 @@ def _servers(
     config: Config,
     around: Surroundings,
     queue: QueueManager,
-    policy: RelayPolicy | Residents,
+    policy: RelayPolicy | Residents | Returning,
     report_rate: ReportRate,
     locate: Locate | None,
 ) -> list[tuple[Listener, ServerFactory]]:

@@ -26,6 +26,7 @@ from mta.config.fields import (
 from mta.config.option import REQUIRED, Table, option
 from mta.config.receiving import Content, Limits, Listener, Local, Relay
 from mta.config.sending import Bounce, Client, Dns, Queue, RouteTable
+from mta.config.srs import Srs
 from mta.config.sts import Sts
 from mta.config.tables import Tables
 from mta.config.tls import Tls
@@ -89,6 +90,7 @@ class Settings(Table):
     relay: Relay = option({})
     local: Local = option({})
     tables: Tables = option({})
+    srs: Srs = option({})
     auth: Auth = option({})
     routes: tuple[RouteTable, ...] = option((), alias="route")
     delivery: Delivery = option({})

@@ -26,7 +26,8 @@ from mta.outcome import Deferral, Outcome, Phase, judge_exception
 from mta.queue import concluding
 from mta.queue.backlog import Backlog
 from mta.queue.bounces import Bouncer
-from mta.queue.planning import Plan, Planner, Routes
+from mta.queue.forwarding import Senders, planner
+from mta.queue.planning import Plan, Routes
 from mta.queue.recording import SPOOL_RETRY, Recorder
 from mta.queue.schedule import Schedule
 from mta.queue.sites import SiteLimits
@@ -84,6 +85,7 @@ class QueueManager:
         places: Places | None = None,
         others: Callable[[], None] = lambda: None,
         tls: ITlsPolicies | None = None,
+        senders: Senders | None = None,
     ) -> None:
         self._others = others
         self._spool = spool
@@ -93,7 +95,7 @@ class QueueManager:
         self._ids = ids
         self._clock = clock
         self._rng = rng
-        self._planner = Planner(router, destinations, limits.recipients_per_transaction, tls)
+        self._planner = planner(router, destinations, limits.recipients_per_transaction, tls, senders)
         self._turns = Turns(
             site_limits, limits.deliveries, clock.seconds, self._start, self._set_aside, places, clock.callLater
         )
@@ -362,7 +364,7 @@ class QueueManager:
         delivery = Delivery(
             message=entry.message,
             arrived=entry.arrived,
-            envelope=entry.envelope(job.recipients),
+            envelope=job.envelope(),
             content=self._spool.content(entry),
             destination=job.destination,
             mark=lambda addresses, host: self._mark(job, addresses, host),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from mta.address import Address
 from mta.destination import Destination
 from mta.entry import Entry, QueuedRecipient, Result
+from mta.envelope import Envelope
 from mta.events import Event
 from mta.message.dsn_status import Action
 from mta.outcome import Outcome
@@ -87,3 +88,7 @@ class Job:
         withdrawn = self.active.withdrawn
         left = [pair for pair in zip(self.recipients, self.rules, strict=True) if str(pair[0].address) not in withdrawn]
         self.recipients, self.rules = [recipient for recipient, _rule in left], [rule for _recipient, rule in left]
+
+    def envelope(self) -> Envelope:
+        """The envelope of the transaction."""
+        return self.active.entry.envelope(self.recipients)

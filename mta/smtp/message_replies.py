@@ -135,6 +135,13 @@ LIST_TOO_LARGE = ServerReply(
     "The alias has more than `limits.expanded_recipients` members.",
     "RFC 5321 3.9, RFC 3463 3.3",
 )
+NOT_FORWARDED = ServerReply(
+    550,
+    "5.1.1",
+    "<{recipient}>: no mail was forwarded with this sender in the last weeks",
+    "The address has the form of SRS, and its signature is not ours or too old.",
+    "RFC 5321 3.3",
+)
 NO_SUCH_USER = ServerReply(
     550, "5.1.1", "<{recipient}>: no such user here", "The domain is local, the user is not.", "RFC 5321 3.3"
 )

@@ -43,6 +43,7 @@ DEFAULTS = {
         "moved_reply": "251",
     },
     "tables": {"timeout": 5.0, "ttl": 300.0, "absent_ttl": 30.0, "ca_file": "", "size": 10_000},
+    "srs": {"secrets": (), "domain": ""},
     "auth": {
         "backend": "none",
         "users": "users",
