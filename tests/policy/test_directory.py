@@ -69,6 +69,28 @@ class ResolveTests(SynchronousTestCase):
         }.items():
             self.assertEqual(expected, directory().resolve(address(text)), text)
 
+    def test_everyone_else(self) -> None:
+        """The alias of a whole domain is for whom nothing else is named there; as a member "@..." keeps the name."""
+        found = directory(aliases={"@a.test": ["@b.test"], "@b.test": ["rest@c.test"], "team": ["alice"]})
+        for text, expected in {
+            "alice@a.test": USER,
+            "team@a.test": Alias("team", addresses("alice@a.test")),
+            "bob@a.test": Alias("@a.test", addresses("bob@b.test")),
+            "nobody@a.test": Alias("@a.test", addresses("rest@c.test")),
+            "postmaster@b.test": Alias("@b.test", addresses("rest@c.test")),
+            "postmaster@mx.a.test": POSTMASTER,
+        }.items():
+            self.assertEqual(expected, found.resolve(address(text)), text)
+
+    def test_abuse(self) -> None:
+        """RFC 2142 4: abuse is read by whoever reads postmaster's mail, unless somebody has the name."""
+        self.assertEqual(Alias("abuse", addresses("postmaster@a.test")), directory().resolve(address("abuse@a.test")))
+        read = directory(aliases={"postmaster": ["alice"]})
+        self.assertEqual(Alias("abuse", addresses("alice@b.test")), read.resolve(address("Abuse@b.test")))
+        self.assertEqual(USER, directory(users=["abuse"]).resolve(address("abuse@a.test")))
+        self.assertEqual(ANYONE, directory(users=["*"]).resolve(address("abuse@a.test")))
+        self.assertEqual(NotLocal(), directory().resolve(address("abuse@mx.a.test")))
+
     def test_anyone(self) -> None:
         """ "*" is everyone who has no entry, at our domains alone."""
         open_to_all = directory(users=["*"])

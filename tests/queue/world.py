@@ -22,6 +22,7 @@ from mta.ids import QueueIds
 from mta.interfaces import IDeliveryAgent, IDestinations, ITlsPolicies
 from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope
 from mta.queue.bounces import Bouncer
+from mta.queue.forwarding import Senders
 from mta.queue.manager import QueueLimits, QueueManager
 from mta.queue.schedule import Schedule
 from mta.queue.sites import SiteLimits
@@ -103,8 +104,10 @@ class World:
         seed: int = 1,
         hold_doubt: bool = False,
         tls: ITlsPolicies | None = None,
+        senders: Senders | None = None,
     ) -> None:
         self.tls = tls
+        self.senders = senders
         self.hold_doubt = hold_doubt
         self.clock = Clock()
         self.clock.advance(START)
@@ -142,6 +145,7 @@ class World:
             rng=self.rng,
             hold_doubt=self.hold_doubt,
             tls=self.tls,
+            senders=self.senders,
         )
         self.manager.start()
         self.settle()
