@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
@@ -22,7 +21,6 @@ from mta.config.units import parse_duration, parse_size
 from mta.destination import NextHop
 from mta.ids import MAX_WORKER
 from mta.login import MECHANISMS
-from mta.policy.directory import folded
 from mta.routing.next_hop_lists import parse_next_hops
 from mta.routing.next_hops import check_template, parse_next_hop
 from mta.routing.patterns import Pattern, parse_pattern
@@ -55,7 +53,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
+def not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The items, of which there is one at least."""
     if not items:
         raise ValueError("must not be empty")
     return items
@@ -113,61 +112,6 @@ def _address(text: str) -> str:
         except AddressError as error:
             raise ValueError(f'"{text}": {error}') from None
     return text
-
-
-def unquoted(text: str, local_form: Callable[[str], str]) -> str:
-    """A name, or a whole address, without quoting; `local_form` makes the local part what it is compared as."""
-    try:
-        address = parse_address(text if "@" in text else f"{text}@local.invalid", utf8=True)
-    except AddressError as error:
-        raise ValueError(f'"{text}": {error}') from None
-    local = local_form(address.local)
-    return f"{local}@{address.domain}" if "@" in text else local
-
-
-def _user(text: str) -> str:
-    """A user or an address as policy compares it; "*" is anyone."""
-    if text != "*" and "*" in text.rpartition("@")[0 if "@" in text else 2]:
-        raise ValueError(f'"{text}": a star stands alone and means anyone')
-    return text if text == "*" else unquoted(text, folded)
-
-
-def _listed_name(text: str) -> str:
-    """The key of a moved user: as policy compares it."""
-    return unquoted(text, folded)
-
-
-def _alias(text: str) -> str:
-    """The key of an alias: a name, an address, or "@example.org" for who has no other entry there."""
-    return unquoted(f"x{text}", folded)[1:] if text.startswith("@") else _listed_name(text)
-
-
-def _member(text: str) -> str:
-    """
-    Who an alias stands for: a name as policy compares it, or an address, of which another host may mind the case;
-    "@example.net" is the same name there.
-    """
-    if text.startswith("@"):
-        return unquoted(f"x{text}", str)[1:]
-    return unquoted(text, str if "@" in text else folded)
-
-
-def _new_address(text: str) -> str:
-    """The whole address of who has moved."""
-    if "@" not in text:
-        raise ValueError(f'"{text}" must be a whole address')
-    return unquoted(text, str)
-
-
-def _distinct_names(table: object) -> object:
-    """No two keys of a table are the same name: which of them would win?"""
-    if isinstance(table, dict):
-        seen: dict[str, str] = {}
-        for key in table:
-            first = seen.setdefault(folded(key), key)
-            if first != key:
-                raise ValueError(f'"{first}" and "{key}" are the same name')
-    return table
 
 
 def _language(text: str) -> str:
@@ -367,7 +311,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 OptionalCount = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
-Durations = Annotated[tuple[PositiveDuration, ...], AfterValidator(_not_empty)]
+Durations = Annotated[tuple[PositiveDuration, ...], AfterValidator(not_empty)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Domain = Annotated[str, AfterValidator(_domain)]
 HostName = Annotated[str, AfterValidator(_host_name)]
@@ -375,14 +319,7 @@ OptionalHostName = Annotated[str, AfterValidator(_host_name_or_nothing)]
 DomainPattern = Annotated[str, AfterValidator(_domain_pattern)]
 Network = Annotated[str, AfterValidator(_network)]
 OptionalMailbox = Annotated[str, AfterValidator(_address)]
-User = Annotated[str, AfterValidator(_user)]
-ListedName = Annotated[str, AfterValidator(_listed_name)]
-Members = Annotated[tuple[Annotated[str, AfterValidator(_member)], ...], AfterValidator(_not_empty)]
-AliasName = Annotated[str, AfterValidator(_alias)]
-Aliases = Annotated[dict[AliasName, Members], BeforeValidator(_distinct_names), AfterValidator(FrozenTable)]
-NewAddress = Annotated[str, AfterValidator(_new_address)]
-Moves = Annotated[dict[ListedName, NewAddress], BeforeValidator(_distinct_names), AfterValidator(FrozenTable)]
-Languages = Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], AfterValidator(_not_empty)]
+Languages = Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], AfterValidator(not_empty)]
 OptionalIP = Annotated[str, AfterValidator(_ip_or_nothing)]
 Server = Annotated[tuple[str, int], BeforeValidator(_server)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -402,9 +339,9 @@ CipherList = Annotated[str, AfterValidator(_ciphers)]
 OptionalPath = Annotated[str, AfterValidator(_path_or_nothing)]
 MaildirTemplate = Annotated[str, AfterValidator(check_template)]
 Hop = Annotated[NextHop, BeforeValidator(_parse_next_hop)]
-Mechanisms = Annotated[tuple[Annotated[str, AfterValidator(_mechanism)], ...], AfterValidator(_not_empty)]
+Mechanisms = Annotated[tuple[Annotated[str, AfterValidator(_mechanism)], ...], AfterValidator(not_empty)]
 Tls = Annotated[TlsLevel, BeforeValidator(_tls_level)]
 OptionalTls = Annotated[TlsLevel | None, BeforeValidator(lambda value: None if value == "" else _tls_level(value))]
 DomainLevels = Annotated[dict[str, Tls], BeforeValidator(_distinct_patterns), AfterValidator(FrozenTable)]
 RecipientPattern = Annotated[Pattern, BeforeValidator(_parse_pattern)]
-RecipientPatterns = Annotated[tuple[RecipientPattern, ...], AfterValidator(_not_empty)]
+RecipientPatterns = Annotated[tuple[RecipientPattern, ...], AfterValidator(not_empty)]

@@ -74,7 +74,8 @@ A member without a domain is at the domain of the alias, and so must live at eac
 for a whole address comes before one for a name, and a name before `"*"`; an alias comes before a user of the same name.
 Case does not matter for those who live here. Each recipient gets one copy, however many aliases lead to it. Aliases
 that lead in a circle, to nobody, or over more than 10 steps are errors. Postmaster has a mailbox at every local domain
-and at `hostname`, unless an alias says otherwise.
+and at `hostname`, unless an alias says otherwise, and gets the mail for abuse where nobody else does.
+[addresses.md](addresses.md) has every form of an address, and the tables that may stand behind these lists.
 
 ## Patterns
 

@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mta.config.fields import (
-    Aliases,
     Count,
     Domain,
     DomainPattern,
@@ -20,7 +19,6 @@ from mta.config.fields import (
     EndpointText,
     Fingerprint,
     MaildirTemplate,
-    Moves,
     Name,
     Network,
     OptionalCount,
@@ -28,9 +26,9 @@ from mta.config.fields import (
     PositiveDuration,
     Role,
     Size,
-    User,
 )
 from mta.config.option import REQUIRED, Table, option
+from mta.config.people import Aliases, Moves, User
 from mta.config.tables import Delimiter, ForwardPath, RelayRecipient, TableUrls
 
 

@@ -2,7 +2,7 @@
 Compare the tables of who lives here: users, aliases, moved users.
 
 Owns: what must hold between their entries, so that mail for each of them has an end.
-Never: looks at one entry alone (`mta/config/fields.py`); answers questions about them (`mta/policy/directory.py`).
+Never: looks at one entry alone (`mta/config/people.py`); answers questions about them (`mta/policy/directory.py`).
 """
 
 from __future__ import annotations

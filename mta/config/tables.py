@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from mta.config.fields import Duration, OptionalCount, OptionalFile, PositiveDuration, unquoted
+from mta.config.fields import Duration, OptionalCount, OptionalFile, PositiveDuration
 from mta.config.option import Table, option
+from mta.config.people import unquoted
 from mta.policy.directory import folded
 from mta.table import TableUrl, parse_table_url
 
