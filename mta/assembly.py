@@ -10,48 +10,28 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from mta.address import Address
+from mta.agents import agents
 from mta.auth.backends import logins
 from mta.config.receiving import Listener
 from mta.config.schema import Config
 from mta.config.tables import uses_lookups
-from mta.delivery.capture import CaptureAgent
-from mta.delivery.discard import DiscardAgent
-from mta.delivery.dispatch import AgentByTransport
-from mta.delivery.error import ErrorAgent
-from mta.delivery.health import Health
-from mta.delivery.maildir import MaildirAgent
-from mta.delivery.maildir_plus import MaildirPlusAgent
-from mta.delivery.maildir_quota import Quota
-from mta.delivery.mbox import MboxAgent
-from mta.delivery.next_hops import NextHops
-from mta.delivery.pipe import PipeAgent, PipeProgram
-from mta.delivery.post import Hook, PostAgent
-from mta.delivery.remote import RemoteAgent
-from mta.delivery.timeouts import ClientLimits, ClientTimeouts
+from mta.delivery.nobody import IsNobody
 from mta.destination import Transport
 from mta.dns.destinations import Destinations
-from mta.ids import QueueIds
 from mta.interfaces import (
     IDeliveryAgent,
-    IResolver,
-    IServerTls,
-    ISpool,
-    IStsPolicies,
     ITlsPolicies,
-    ITlsReports,
-    ITokens,
-    IWebClient,
 )
 from mta.message.templates import load as load_languages
 from mta.policy.clients import Networks
-from mta.policy.counts import SITES, Counts, LocalCounts
+from mta.policy.counts import SITES
 from mta.policy.directory import Directory, Unknown
 from mta.policy.forwarding import Forwarding
 from mta.policy.kept_places import KeptPlaces
@@ -75,49 +55,13 @@ from mta.routing.router import Router
 from mta.routing.tls_policies import ConfiguredTls
 from mta.server.factory import ServerFactory
 from mta.server.listener import Locate, Located
+from mta.surroundings import Surroundings
 from mta.tables.making import residents
 from mta.tables.opening import TableSurroundings
 from mta.tables.residents import Residents
-from mta.tls.client import ClientTls
 from mta.tls.dane_lookup import DaneLookup
-from mta.tls.policies import DiscoveredTls, judge_by
+from mta.tls.policies import DiscoveredTls
 from mta.tls_policy import TlsLevel
-from mta.webhook import key_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """
-    What the MTA does not make itself: time and network (`reactor`), the spool, names, chance, threads, the log.
-
-    `note` writes a line that belongs to no message; `room` tells whether the disk has room for new mail; without `tls`
-    the listeners have none. `validates` tells whether secure answers of the resolver are to be had now: only then is
-    DANE asked for. Without `sts` no MTA-STS policies are followed, without `tls_reports` no sessions are counted.
-    `web` is asked about tokens of clients, `tokens` has our own for next hops. `posts` takes mail.
-
-    Of `workers` processes this is one: they share `counts`, and `others` tells them that more is due than there is room
-    for here.
-    """
-
-    reactor: Any  # IReactorTime, IReactorTCP: the real one or the simulator's
-    spool: ISpool
-    resolver: IResolver
-    rng: random.Random
-    ids: QueueIds
-    run_in_thread: Callable[..., Deferred[Any]]
-    room: Callable[[], bool]
-    note: Callable[[str, Mapping[str, str]], None]
-    counts: Counts = field(default_factory=LocalCounts)
-    workers: int = 1
-    others: Callable[[], None] = lambda: None
-    tls: IServerTls | None = None
-    validates: Callable[[], bool] = lambda: False
-    sts: IStsPolicies | None = None
-    web: IWebClient | None = None
-    posts: IWebClient | None = None
-    tls_reports: ITlsReports | None = None
-    tokens: ITokens | None = None
-    tables: TableSurroundings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +104,7 @@ def assemble(config: Config, around: Surroundings) -> Assembly:
         around.sts,
         heeds_no=config.client.tls.heed_tls_required,
     )
-    agent = _agent(config, around, _nobody(directory, policy), places, tls)
+    agent = agents(config, around, _nobody(directory, policy), places, tls)
     # One count: what a server promises is what the queue will send.
     report_rate = ReportRate(-(-config.bounce.rate_per_sender // around.workers))
     destinations = Destinations(resolver=around.resolver, clock=around.reactor, own_names=(config.hostname,))
@@ -195,112 +139,17 @@ def _srs(config: Config) -> Srs | None:
     return Srs(config.srs.domain or config.hostname, Keys(config.srs.secrets))
 
 
-def _nobody(directory: Directory, policy: RelayPolicy | Residents) -> Callable[[Address], bool | Deferred[bool]]:
+def _nobody(directory: Directory, policy: RelayPolicy | Residents) -> IsNobody:
     """Tells of a recipient whether no such user is here."""
     if isinstance(policy, Residents):
         return policy.is_nobody
     return lambda recipient: isinstance(directory.resolve(recipient), Unknown)
 
 
-def _agent(
-    config: Config,
-    around: Surroundings,
-    is_nobody: Callable[[Address], bool | Deferred[bool]],
-    places: KeptPlaces,
-    policies: ITlsPolicies,
-) -> IDeliveryAgent:
-    client = config.client
-    remote = RemoteAgent(
-        reactor=around.reactor,
-        resolver=around.resolver,
-        timeouts=ClientTimeouts(**dict(client.timeouts)),
-        limits=ClientLimits(client.recipients_per_transaction, client.messages_per_connection),
-        hello=config.hello,
-        health=Health(config.queue.dead_initial, config.queue.dead_maximum),
-        rng=around.rng,
-        source_address=client.source_address,
-        base=config.state_dir,
-        bdat=client.bdat,
-        eight_bit=client.eight_bit,
-        ip_preference=client.ip_preference,
-        places=places,
-        tls=ClientTls(client.tls.ca_file, judge_by(around.reactor.seconds)),
-        policies=policies,
-        reports=around.tls_reports,
-        tokens=around.tokens,
-        next_hops=NextHops(client.next_hop_failures, config.queue.dead_initial, config.queue.dead_maximum, around.note),
-        note=around.note,
-    )
-    maildir = _maildirs(config, around, is_nobody)
-    mbox = MboxAgent(
-        base=config.state_dir, clock=around.reactor, run_in_thread=around.run_in_thread, is_nobody=is_nobody
-    )
-    return AgentByTransport(
-        {
-            Transport.MX: remote,
-            Transport.SMTP: remote,
-            Transport.SMTPS: remote,
-            Transport.LMTP: remote,
-            Transport.LMTP_UNIX: remote,
-            Transport.MAILDIR: maildir,
-            Transport.MBOX: mbox,
-            Transport.DISCARD: DiscardAgent(),
-            Transport.ERROR: ErrorAgent(),
-            Transport.CAPTURE: CaptureAgent(_maildirs(config, around)),
-            Transport.HTTPS: (posts := _posts(config, around)),
-            Transport.HTTP: posts,
-            Transport.PIPE: _pipes(config, around),
-        }
-    )
-
-
-def _maildirs(
-    config: Config, around: Surroundings, is_nobody: Callable[[Address], bool | Deferred[bool]] = lambda _address: False
-) -> MaildirAgent:
-    words: dict[str, Any] = {
-        "base": config.state_dir,
-        "hostname": config.hostname,
-        "clock": around.reactor,
-        "run_in_thread": around.run_in_thread,
-        "is_nobody": is_nobody,
-    }
-    options = config.delivery.maildir
-    quota = Quota(options.quota, options.quota_messages)
-    if not quota.header and not options.folders:
-        return MaildirAgent(**words)
-    fails = options.over_quota == "fail"
-    return MaildirPlusAgent(quota=quota, over_quota_fails=fails, folders=options.folders, **words)
-
-
 def _router(config: Config) -> Routes:
     router = Router(config.rules(), config.local.domains, config.local.maildir, config.hostname)
     capture = config.delivery.capture
     return CapturingRouter(router, capture.maildir, capture.allow) if capture.maildir else router
-
-
-def _pipes(config: Config, around: Surroundings) -> PipeAgent:
-    programs = {
-        pipe.name: PipeProgram(
-            command=pipe.command,
-            user=pipe.user,
-            directory=pipe.directory,
-            time_limit=pipe.time_limit,
-            output_limit=pipe.output_limit,
-            for_all=pipe.recipients == "all",
-            crlf=pipe.line_ends == "crlf",
-            environment=pipe.environment,
-        )
-        for pipe in config.delivery.pipes
-    }
-    return PipeAgent(programs, base=config.state_dir, reactor=around.reactor, run_in_thread=around.run_in_thread)
-
-
-def _posts(config: Config, around: Surroundings) -> PostAgent:
-    hooks = {
-        str(hook.url): Hook(hook.form, tuple(map(key_of, hook.secrets)), hook.timeout, hook.message_size)
-        for hook in config.delivery.hooks
-    }
-    return PostAgent(hooks, web=around.posts, clock=around.reactor, run_in_thread=around.run_in_thread)
 
 
 def _rules(config: Config, directory: Directory, router: Routes) -> RelayPolicy:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from zope.interface import implementer
 
-from mta.assembly import Assembly, Surroundings, assemble
+from mta.assembly import Assembly, assemble
 from mta.auth.function import FunctionError
 from mta.config.schema import Config
 from mta.daemon.listening import Front
@@ -33,6 +33,7 @@ from mta.entry import Entry
 from mta.interfaces import IQueue
 from mta.message.templates import TemplateError
 from mta.policy.counts import Counts, LocalCounts
+from mta.surroundings import Surroundings
 from mta.tls.pairs import PairError
 from mta.tls.server import ServerTls, server_tls
 from mta.tls.sts import StsPolicies

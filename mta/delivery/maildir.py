@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -23,12 +23,13 @@ from mta.address import Address
 from mta.delivery.content import ContentReader
 from mta.delivery.group_store import GroupStore, RunInThread
 from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path
+from mta.delivery.nobody import IsNobody, why_not_here
 from mta.entry import Delivery
 from mta.envelope import Body
 from mta.ids import spell
 from mta.interfaces import IContent, IDeliveryAgent
 from mta.message.trace import return_path
-from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope, judge_exception
+from mta.outcome import Deferral, Delivered, Outcome, Phase, Scope, judge_exception
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -49,7 +50,7 @@ class MaildirAgent:
         hostname: str,
         clock: IReactorTime,
         run_in_thread: RunInThread,
-        is_nobody: Callable[[Address], bool | Deferred[bool]] = lambda _address: False,
+        is_nobody: IsNobody = lambda _address: False,
     ) -> None:
         self._base = base
         # The Maildir page: "/" and ":" in the host's name stand as \057 and \072.
@@ -78,16 +79,9 @@ class MaildirAgent:
 
     async def _outcome(self, delivery: Delivery, recipient: Address, head: bytes) -> Outcome:
         host = "maildir:"
-        try:
-            nobody = self._is_nobody(recipient)
-            if isinstance(nobody, Deferred):
-                nobody = await nobody
-        except CancelledError:
-            raise
-        except Exception as error:  # a table that can't be asked says nothing about anybody
-            return Deferral(str(error), Phase.STORE, Scope.OURSELVES, host, enhanced="4.4.3")
-        if nobody:
-            return Failure(f"{recipient.for_log()}: no such user here", Phase.STORE, host, enhanced="5.1.1")
+        absent = await why_not_here(self._is_nobody, recipient, host)
+        if absent is not None:
+            return absent
         try:
             path = mailbox_path(delivery.destination.next_hop.target, recipient)
             host = f"maildir:{path}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -23,6 +23,7 @@ from mta.delivery.group_store import RunInThread
 from mta.delivery.mailbox import MailboxError, mailbox_path
 from mta.delivery.mbox_file import MboxError, MboxMessage, from_line
 from mta.delivery.mbox_store import MboxStore
+from mta.delivery.nobody import IsNobody, why_not_here
 from mta.delivery.whole_file import FOLDER, whole_file
 from mta.entry import Delivery
 from mta.envelope import Body, Recipient
@@ -48,7 +49,7 @@ class MboxAgent:
         base: Path,
         clock: IReactorTime,
         run_in_thread: RunInThread,
-        is_nobody: Callable[[Address], bool] = lambda _address: False,
+        is_nobody: IsNobody = lambda _address: False,
     ) -> None:
         self._base = base
         self._clock = clock
@@ -71,8 +72,9 @@ class MboxAgent:
 
     async def _outcome(self, delivery: Delivery, recipient: Recipient) -> Outcome:
         address, host = recipient.address, "mbox:"
-        if self._is_nobody(address):
-            return Failure(f"{address.for_log()}: no such user here", Phase.STORE, host, enhanced="5.1.1")
+        absent = await why_not_here(self._is_nobody, address, host)
+        if absent is not None:
+            return absent
         if delivery.body is Body.BINARY_MIME:
             # RFC 3030 3: it must not be changed, and in an mbox lines end in LF and "From " is quoted.
             return Failure("binary content has no place in an mbox", Phase.STORE, host, enhanced="5.6.3")

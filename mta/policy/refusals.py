@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mta.address import Address
-from mta.policy.directory import Directory
+from mta.policy.directory import Directory, Resolved
 from mta.policy.relay import RelayPolicy
 from mta.policy.verdict import Verdict
 from mta.reply import Reply
@@ -30,8 +30,10 @@ class RefusingPolicy(RelayPolicy):
         super().__init__(directory, **rules)
         self._refusal = refusal
 
-    def recipient(self, address: Address, trusted: bool) -> Verdict:
-        verdict = super().recipient(address, trusted)
+    def judged(
+        self, address: Address, trusted: bool, resolved: Resolved, recipients: tuple[Address, ...] | None = None
+    ) -> Verdict:
+        verdict = super().judged(address, trusted, resolved, recipients)
         if not verdict.accepts:
             return verdict
         refusals = [self._refusal(each) for each in verdict.recipients or (address,)]

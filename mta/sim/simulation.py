@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
-from mta.assembly import Assembly, Surroundings, assemble, doubt_retry
+from mta.assembly import Assembly, assemble, doubt_retry
 from mta.config.schema import Config
 from mta.destination import Transport
 from mta.events import Event
@@ -33,6 +33,7 @@ from mta.sim.world import OURS, World
 from mta.spool import SpoolError, schema
 from mta.spool.schema import SpoolConnection
 from mta.spool.spool import spool_on
+from mta.surroundings import Surroundings
 
 # When every simulation begins: midnight of a Thursday, UTC. Any fixed time would do.
 START = 1_767_225_600.0
