@@ -8,7 +8,6 @@ Fails: never for a mailbox. Trouble with our own store is a deferral, whatever i
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -22,16 +21,15 @@ from zope.interface import implementer
 from mta.address import Address
 from mta.delivery.content import ContentReader
 from mta.delivery.group_store import GroupStore, RunInThread
-from mta.delivery.mailbox import MailboxError, MailboxFile, mailbox_path
+from mta.delivery.mailbox import MailboxFile, mailbox_path
 from mta.delivery.nobody import IsNobody, why_not_here
+from mta.delivery.store_trouble import not_stored
 from mta.entry import Delivery
 from mta.envelope import Body
 from mta.ids import spell
 from mta.interfaces import IContent, IDeliveryAgent
 from mta.message.trace import return_path
-from mta.outcome import Deferral, Delivered, Outcome, Phase, Scope, judge_exception
-
-_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+from mta.outcome import Delivered, Outcome, Phase
 
 
 @implementer(IDeliveryAgent)
@@ -91,14 +89,8 @@ class MaildirAgent:
             await self._store(file, head, delivery.content)
         except CancelledError:
             raise
-        except MailboxError as error:
-            return Deferral(str(error), Phase.STORE, Scope.RECIPIENT, host, enhanced=error.enhanced)
-        except OSError as error:
-            words = os.strerror(error.errno) if error.errno else str(error)
-            enhanced = "4.3.1" if error.errno in _FULL else "4.3.0"
-            return Deferral(f"cannot write to {host}: {words}", Phase.STORE, Scope.OURSELVES, host, enhanced=enhanced)
         except Exception as error:
-            return judge_exception(error, Phase.STORE, host)
+            return not_stored(error, host)
         return Delivered(host, phase=Phase.STORE)
 
     async def _store(self, file: MailboxFile, head: bytes, content: IContent) -> None:

@@ -8,8 +8,6 @@ Fails: never for a mailbox. Trouble with our own store is a deferral, whatever i
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,18 +18,18 @@ from zope.interface import implementer
 from mta.address import Address
 from mta.delivery.dotlock import LockedError
 from mta.delivery.group_store import RunInThread
-from mta.delivery.mailbox import MailboxError, mailbox_path
+from mta.delivery.mailbox import mailbox_path
 from mta.delivery.mbox_file import MboxError, MboxMessage, from_line
 from mta.delivery.mbox_store import MboxStore
 from mta.delivery.nobody import IsNobody, why_not_here
+from mta.delivery.store_trouble import not_stored
 from mta.delivery.whole_file import FOLDER, whole_file
 from mta.entry import Delivery
 from mta.envelope import Body, Recipient
 from mta.interfaces import IDeliveryAgent
 from mta.message.trace import final_fields
-from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope, judge_exception
+from mta.outcome import Deferral, Delivered, Failure, Outcome, Phase, Scope
 
-_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _ROOT = Path("/")
 
 
@@ -87,18 +85,12 @@ class MboxAgent:
             await self._append(delivery, recipient, path, None if is_absolute else self._base)
         except CancelledError:
             raise
-        except MailboxError as error:
-            return Deferral(str(error), Phase.STORE, Scope.RECIPIENT, host, enhanced="4.2.0")
         except LockedError as error:
             return Deferral(f"{host} is locked: {error}", Phase.STORE, Scope.RECIPIENT, host, enhanced="4.2.0")
         except MboxError as error:
             return Deferral(str(error), Phase.STORE, Scope.RECIPIENT, host, enhanced="4.2.0")
-        except OSError as error:
-            words = os.strerror(error.errno) if error.errno else str(error)
-            enhanced = "4.3.1" if error.errno in _FULL else "4.3.0"
-            return Deferral(f"cannot write to {host}: {words}", Phase.STORE, Scope.OURSELVES, host, enhanced=enhanced)
         except Exception as error:
-            return judge_exception(error, Phase.STORE, host)
+            return not_stored(error, host)
         return Delivered(host, phase=Phase.STORE)
 
     async def _append(self, delivery: Delivery, recipient: Recipient, path: Path, base: Path | None) -> None:
